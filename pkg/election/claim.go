@@ -1,0 +1,74 @@
+package election
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// Claim says that Node holds Addr.
+type Claim struct {
+	Addr netip.Addr `json:"addr"`
+	Node string     `json:"node"`
+	// Seq orders the claims of one address: a new claim is one higher than the claim that it follows.
+	Seq uint64 `json:"seq"`
+}
+
+// Beats reports whether c wins over o, a claim of the same address.
+func (c Claim) Beats(o Claim) bool {
+	if c.Seq != o.Seq {
+		return c.Seq > o.Seq
+	}
+	return c.Node != o.Node && outranks(c.Addr, c.Node, o.Node)
+}
+
+// Claims holds the winning claim of each address.
+type Claims map[netip.Addr]Claim
+
+// Merge takes c in and reports whether it won, that is, whether Claims changed.
+func (cs Claims) Merge(c Claim) bool {
+	if old, ok := cs[c.Addr]; ok && !c.Beats(old) {
+		return false
+	}
+	cs[c.Addr] = c
+	return true
+}
+
+// Next returns the claim by which node takes addr over from whoever holds it in cs.
+func (cs Claims) Next(addr netip.Addr, node string) Claim {
+	return Claim{Addr: addr, Node: node, Seq: cs[addr].Seq + 1}
+}
+
+// Sorted returns the claims in the order of their addresses.
+func (cs Claims) Sorted() []Claim {
+	return slices.SortedFunc(maps.Values(cs), func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
+}
+
+// Rank returns the place that addr gives to node: a lower number comes first. It is a rendezvous hash: each address
+// ranks the nodes in an order of its own, and a node that comes or goes changes nothing between the others.
+//
+// The hash is FNV-1a over the address's 16 bytes and the name, finished by the mixer of SplitMix64, since FNV alone
+// leaves names that differ in their last letter close together. It is part of the protocol: every speaker of a cluster
+// must compute the same.
+func Rank(addr netip.Addr, node string) uint64 {
+	const (
+		offset = 14695981039346656037
+		prime  = 1099511628211
+	)
+	h := uint64(offset)
+	for _, b := range addr.As16() {
+		h = (h ^ uint64(b)) * prime
+	}
+	for i := range len(node) {
+		h = (h ^ uint64(node[i])) * prime
+	}
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// outranks reports whether addr puts node a before node b.
+func outranks(addr netip.Addr, a, b string) bool {
+	return cmp.Or(cmp.Compare(Rank(addr, a), Rank(addr, b)), cmp.Compare(a, b)) < 0
+}

@@ -1,0 +1,26 @@
+// Package election decides which node announces which address.
+//
+// It is pure: no clock, no I/O, no goroutine. What it knows comes as arguments, what it decides comes back as values,
+// and the same arguments give the same result on every node.
+//
+// # Claims
+//
+// A [Claim] says that a node holds an address. Claims are ordered for each address: the higher sequence number wins,
+// and between equal numbers the address's own ranking of the nodes ([Rank]). [Claims] keeps the winner of each address.
+// Merging is therefore commutative, associative and idempotent (a join-semilattice): speakers that have seen the same
+// claims, in whatever order and however often, agree.
+//
+// # Plan
+//
+// [Plan] says which node should hold each address, from the claims and from who may hold what:
+//
+//  1. the preferred node of the address, if it is eligible;
+//  2. else the holder, as long as it is eligible: a returning node takes nothing back;
+//  3. else the eligible node with the fewest addresses, ties broken by [Rank].
+//
+// Nodes that are draining come last: they keep an address only if nobody else may hold it.
+//
+// A speaker claims what Plan gives to its own node and someone else holds, and answers for what its own claims hold. So a
+// planned move is make-before-break by construction: the old holder goes on answering until it hears of the claim that
+// beats its own, and the new holder has announced by then.
+package election

@@ -1,0 +1,86 @@
+package election
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Address is one address to be held by some node.
+type Address struct {
+	Addr netip.Addr
+	// Eligible lists the nodes that may hold the address, sorted by name. Empty: nobody may, and Plan leaves it out.
+	// Addresses with the same candidates may share one slice.
+	Eligible []string
+	// Prefer names the node that its user wants to hold it; empty: no wish.
+	Prefer string
+}
+
+// Plan returns the node that should hold each address. draining lists the nodes that are about to leave. Both addrs
+// and what they refer to are only read. Neither the order of addrs nor anything but the arguments has an influence.
+func Plan(addrs []Address, draining map[string]bool, claims Claims) map[netip.Addr]string {
+	p := planner{
+		draining: draining,
+		plan:     make(map[netip.Addr]string, len(addrs)),
+		load:     map[string]int{},
+	}
+	var free []Address
+	for _, a := range addrs {
+		if node := p.keeper(a, claims); node != "" {
+			p.give(a.Addr, node)
+		} else if len(a.Eligible) > 0 {
+			free = append(free, a)
+		}
+	}
+	slices.SortFunc(free, func(a, b Address) int { return a.Addr.Compare(b.Addr) })
+	for _, a := range free {
+		p.give(a.Addr, p.leastLoaded(a))
+	}
+	return p.plan
+}
+
+// planner is one run of Plan.
+type planner struct {
+	draining map[string]bool
+	plan     map[netip.Addr]string
+	load     map[string]int // addresses given to each node so far
+}
+
+func (p *planner) give(addr netip.Addr, node string) {
+	p.plan[addr] = node
+	p.load[node]++
+}
+
+// keeper returns the node whose right to a comes before balance: the preferred one, else the holder.
+func (p *planner) keeper(a Address, claims Claims) string {
+	for _, node := range []string{a.Prefer, claims[a.Addr].Node} {
+		if node == "" || p.draining[node] {
+			continue
+		}
+		if _, ok := slices.BinarySearch(a.Eligible, node); ok {
+			return node
+		}
+	}
+	return ""
+}
+
+// leastLoaded returns the eligible node with the fewest addresses, the address's own ranking deciding between equals.
+// A draining node is only taken if there is no other.
+func (p *planner) leastLoaded(a Address) string {
+	best := ""
+	for _, node := range a.Eligible {
+		if best == "" || p.better(a.Addr, node, best) {
+			best = node
+		}
+	}
+	return best
+}
+
+func (p *planner) better(addr netip.Addr, node, than string) bool {
+	if d := p.draining[node]; d != p.draining[than] {
+		return !d
+	}
+	if p.load[node] != p.load[than] {
+		return p.load[node] < p.load[than]
+	}
+	return outranks(addr, node, than)
+}
