@@ -1,0 +1,78 @@
+package membership
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/invar-lb/invar/pkg/election"
+)
+
+// delegate is what memberlist asks of us. Its methods run on memberlist's goroutines.
+type delegate struct{ m *Members }
+
+var _ memberlist.Delegate = delegate{}
+
+func (d delegate) NodeMeta(limit int) []byte {
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	b, err := json.Marshal(d.m.meta)
+	if err != nil || len(b) > limit {
+		panic("membership: Meta does not fit memberlist's limit")
+	}
+	return b
+}
+
+func (d delegate) NotifyMsg(msg []byte) { d.m.receive(msg) }
+
+func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.m.queue.GetBroadcasts(overhead, limit)
+}
+
+func (d delegate) LocalState(bool) []byte {
+	d.m.mu.Lock()
+	claims := slices.Collect(maps.Values(d.m.claims))
+	d.m.mu.Unlock()
+	slices.SortFunc(claims, func(a, b election.Claim) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), a.Addr.Compare(b.Addr))
+	})
+	return encode(claims)
+}
+
+func (d delegate) MergeRemoteState(buf []byte, _ bool) { d.m.receive(buf) }
+
+// events only says that something changed: what is true now is asked for by Peers.
+type events struct{ m *Members }
+
+var _ memberlist.EventDelegate = events{}
+
+func (e events) NotifyJoin(n *memberlist.Node) {
+	e.m.cfg.Logger.Info("speaker joined", "node", n.Name, "ip", n.Addr.String())
+	if n.Name != e.m.cfg.Node {
+		go e.m.greet(n) // memberlist holds its lock during this call
+	}
+	e.m.cfg.OnChange()
+}
+
+func (e events) NotifyLeave(n *memberlist.Node) {
+	e.m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String())
+	e.m.cfg.OnChange()
+}
+
+func (e events) NotifyUpdate(*memberlist.Node) { e.m.cfg.OnChange() }
+
+// broadcast is one message on its way through the gossip. An older one is never worth dropping for a newer one: each
+// carries other claims, and merging sorts them out.
+type broadcast []byte
+
+var _ memberlist.UniqueBroadcast = broadcast{}
+
+func (b broadcast) Invalidates(memberlist.Broadcast) bool { return false }
+func (b broadcast) Message() []byte                       { return b }
+func (b broadcast) Finished()                             {}
+
+// UniqueBroadcast marks broadcast as never invalidating another, which saves memberlist the comparison.
+func (b broadcast) UniqueBroadcast() {}

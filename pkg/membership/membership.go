@@ -1,0 +1,289 @@
+package membership
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/invar-lb/invar/pkg/election"
+)
+
+// DefaultPort is the TCP and UDP port on which speakers talk to each other; MetalLB's is the same.
+const DefaultPort = 7946
+
+// Config says how one speaker takes part.
+type Config struct {
+	Node     string     // the node's name in Kubernetes
+	BindAddr netip.Addr // the address to listen on, which the peers reach it by
+	Port     int        // TCP and UDP port; 0: one that is free
+	Key      []byte     // AES key of 32 bytes, from DeriveKey
+	Logger   *slog.Logger
+	// OnChange is called whenever members, their Meta or claims have changed. It must not block or call back.
+	OnChange func()
+}
+
+// Meta is what a speaker tells its peers about itself. As JSON it must stay below memberlist's 512 bytes.
+type Meta struct {
+	Version int `json:"v"`
+	// Announcing reports that the speaker is able to answer: its sockets are open on some interface.
+	Announcing bool `json:"announcing,omitempty"`
+	// Draining reports that the speaker is about to leave and wants to be relieved of its addresses.
+	Draining bool `json:"draining,omitempty"`
+}
+
+// metaVersion is Meta.Version as written by this code.
+const metaVersion = 1
+
+// Peer is a live member.
+type Peer struct {
+	Name string
+	Addr netip.Addr
+	Meta Meta
+}
+
+// Members is this speaker's view of the speakers and of their claims. All methods may be called at any time.
+type Members struct {
+	cfg     Config
+	queue   *memberlist.TransmitLimitedQueue
+	list    *memberlist.Memberlist // memberlist's own goroutines, which start before it is set, use running
+	started chan struct{}          // closed once list is set
+
+	mu        sync.Mutex // guards the fields below; never held while calling memberlist
+	meta      Meta
+	claims    election.Claims
+	contested map[netip.Addr]bool
+}
+
+// DeriveKey turns the text of Secret memberlist into an AES-256 key (HKDF, RFC 5869, with SHA-256).
+func DeriveKey(secret []byte) ([]byte, error) {
+	if len(secret) == 0 {
+		return nil, errors.New("secret is empty")
+	}
+	return hkdf.Key(sha256.New, secret, nil, "invar speakers v1", 32)
+}
+
+// Start listens and makes a cluster of one; Join finds the others.
+func Start(cfg Config) (*Members, error) {
+	m := &Members{
+		cfg: cfg, started: make(chan struct{}), meta: Meta{Version: metaVersion},
+		claims: election.Claims{}, contested: map[netip.Addr]bool{},
+	}
+	list, err := memberlist.Create(m.profile())
+	if err != nil {
+		return nil, fmt.Errorf("start memberlist on %s: %w", netip.AddrPortFrom(cfg.BindAddr, uint16(cfg.Port)), err)
+	}
+	m.list = list
+	close(m.started)
+	return m, nil
+}
+
+// How fast a member that has vanished is found out: it is probed after at most one interval on average, misses that
+// probe, and has the time of suspicion to deny it. See [MinDetection].
+const (
+	probeInterval = 200 * time.Millisecond
+	probeTimeout  = 100 * time.Millisecond
+	suspicionMult = 4
+)
+
+// MinDetection is the least time for which a member must be silent before any peer takes it for dead. One that finds that
+// it has not run for so long may have been replaced.
+const MinDetection = suspicionMult * probeInterval
+
+// profile returns memberlist's settings. They are MetalLB's (DefaultLANConfig) but for the speed. Lifeguard stays on, so a
+// member that is slow itself doubts itself first.
+func (m *Members) profile() *memberlist.Config {
+	c := memberlist.DefaultLANConfig()
+	c.Name = m.cfg.Node
+	c.Label = "invar" // keeps apart from a MetalLB that is being replaced
+	c.BindAddr, c.BindPort = m.cfg.BindAddr.String(), m.cfg.Port
+	c.AdvertiseAddr, c.AdvertisePort = c.BindAddr, c.BindPort
+	c.SecretKey = m.cfg.Key
+	c.Logger = slog.NewLogLogger(m.cfg.Logger.Handler(), slog.LevelDebug)
+
+	c.ProbeInterval = probeInterval
+	c.ProbeTimeout = probeTimeout
+	c.SuspicionMult = suspicionMult
+	c.SuspicionMaxTimeoutMult = 2
+	c.GossipInterval = 50 * time.Millisecond
+	c.PushPullInterval = 10 * time.Second
+	c.TCPTimeout = time.Second
+	c.DeadNodeReclaimTime = time.Second // a node may come back with another address
+	c.HandoffQueueDepth = 8192          // a thousand addresses may be claimed in one moment
+
+	m.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: c.RetransmitMult, NumNodes: m.numMembers}
+	c.Delegate = delegate{m}
+	c.Events = events{m}
+	return c
+}
+
+// running returns memberlist, waiting for Start to have it.
+func (m *Members) running() *memberlist.Memberlist {
+	<-m.started
+	return m.list
+}
+
+func (m *Members) numMembers() int { return m.running().NumMembers() }
+
+// Addr returns the address and port that this speaker listens on.
+func (m *Members) Addr() netip.AddrPort {
+	n := m.list.LocalNode()
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(addr.Unmap(), n.Port)
+}
+
+// Join contacts the given speakers, all at once, and exchanges members and claims with each that answers. It returns
+// how many did, and the errors of the others. When it returns, what the reached ones know is known here.
+func (m *Members) Join(addrs []netip.AddrPort) (int, error) {
+	errs := make([]error, len(addrs))
+	var wg sync.WaitGroup
+	for i, a := range addrs {
+		wg.Go(func() { _, errs[i] = m.list.Join([]string{a.String()}) })
+	}
+	wg.Wait()
+	err := errors.Join(errs...)
+	return len(addrs) - len(slices.DeleteFunc(errs, func(err error) bool { return err == nil })), err
+}
+
+// Peers returns the live members, this speaker included, sorted by name.
+func (m *Members) Peers() []Peer {
+	var peers []Peer
+	for _, n := range m.list.Members() {
+		addr, _ := netip.AddrFromSlice(n.Addr)
+		p := Peer{Name: n.Name, Addr: addr.Unmap()}
+		if err := json.Unmarshal(n.Meta, &p.Meta); err != nil {
+			m.cfg.Logger.Debug("peer's metadata is not understood", "node", n.Name, "err", err)
+		}
+		peers = append(peers, p)
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	return peers
+}
+
+// SetMeta tells the peers what has changed about this speaker and returns once they have been told, or after timeout.
+func (m *Members) SetMeta(announcing, draining bool, timeout time.Duration) error {
+	meta := Meta{Version: metaVersion, Announcing: announcing, Draining: draining}
+	m.mu.Lock()
+	same := m.meta == meta
+	m.meta = meta
+	m.mu.Unlock()
+	if same {
+		return nil
+	}
+	if err := m.list.UpdateNode(timeout); err != nil {
+		return fmt.Errorf("tell peers of this node's state: %w", err)
+	}
+	return nil
+}
+
+// Claims returns a copy of the winning claims.
+func (m *Members) Claims() election.Claims {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.claims)
+}
+
+// Claim makes the claims of this node known to all.
+func (m *Members) Claim(claims []election.Claim) {
+	m.merge(claims)
+	m.spread(claims)
+}
+
+// Contested returns the addresses held by this node that a peer has lately claimed and lost, and forgets them. Some hosts
+// may have seen that peer's announcement last, after a partition for example.
+func (m *Members) Contested() []netip.Addr {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	addrs := slices.SortedFunc(maps.Keys(m.contested), netip.Addr.Compare)
+	clear(m.contested)
+	return addrs
+}
+
+// spread sends claims of this node to every member at once, and leaves them to the gossip as well.
+func (m *Members) spread(claims []election.Claim) {
+	for _, msg := range encodeDatagrams(claims) {
+		m.queue.QueueBroadcast(broadcast(msg))
+		for _, n := range m.list.Members() {
+			if n.Name != m.cfg.Node {
+				m.send(n, msg)
+			}
+		}
+	}
+}
+
+func (m *Members) send(n *memberlist.Node, msg []byte) {
+	if err := m.running().SendBestEffort(n, msg); err != nil {
+		m.cfg.Logger.Debug("claim not sent; the gossip will carry it", "node", n.Name, "err", err)
+	}
+}
+
+// greet tells a member that has just come, or come back, what this node holds: it may have missed how it got it.
+func (m *Members) greet(n *memberlist.Node) {
+	m.mu.Lock()
+	var own []election.Claim
+	for _, c := range m.claims {
+		if c.Node == m.cfg.Node {
+			own = append(own, c)
+		}
+	}
+	m.mu.Unlock()
+	for _, msg := range encodeDatagrams(own) {
+		m.send(n, msg)
+	}
+}
+
+// Leave tells the peers that this speaker goes, so that nobody waits for a time-out, and stops listening.
+func (m *Members) Leave(timeout time.Duration) error {
+	return errors.Join(m.list.Leave(timeout), m.list.Shutdown())
+}
+
+// Close stops listening without a word, as a crash would.
+func (m *Members) Close() error { return m.list.Shutdown() }
+
+// merge takes claims in and returns those that won, and the own claims that others contested in vain.
+func (m *Members) merge(claims []election.Claim) (won, defended []election.Claim) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range claims {
+		if m.claims.Merge(c) {
+			won = append(won, c)
+		} else if own := m.claims[c.Addr]; own.Node == m.cfg.Node && c.Node != own.Node {
+			m.contested[c.Addr] = true
+			defended = append(defended, own)
+		}
+	}
+	return won, defended
+}
+
+// receive merges a peer's message, passes on what was new and corrects what was wrong.
+func (m *Members) receive(msg []byte) {
+	claims, err := decode(msg)
+	if err != nil {
+		m.cfg.Logger.Warn("message from a peer is not understood", "err", err)
+		return
+	}
+	won, defended := m.merge(claims)
+	if len(won)+len(defended) == 0 {
+		return
+	}
+	byNode := map[string][]election.Claim{}
+	for _, c := range append(won, defended...) {
+		byNode[c.Node] = append(byNode[c.Node], c)
+	}
+	for _, claims := range byNode {
+		for _, msg := range encodeDatagrams(claims) {
+			m.queue.QueueBroadcast(broadcast(msg))
+		}
+	}
+	m.cfg.OnChange()
+}
