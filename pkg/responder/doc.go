@@ -1,0 +1,42 @@
+// Package responder answers ARP requests and IPv6 neighbour solicitations on one network interface, for addresses that
+// the kernel knows nothing about.
+//
+// A [Responder] holds a set of addresses, replaced as a whole by [Responder.Set]. Frames are read from packet sockets,
+// one for ARP and, while there is an IPv6 address, one for IPv6. An ordinary ICMPv6 socket would not do: it never sees a
+// unicast solicitation for an address that the node doesn't own, and routers that verify a neighbour send just these.
+//
+// # A frame's way
+//
+// A classic BPF program in the kernel passes only requests for held addresses, so the rest of the LAN's traffic costs
+// next to nothing; see filter.go. What passes is answered from an immutable snapshot by one map lookup: no lock, no
+// allocation, no log line. The same checks are made once more there, since the filter may be coarser than the set, and a
+// frame that is not answered is counted under a [Drop] reason.
+//
+// The hot path lays its bytes by hand, because the packages arp and ndp of mdlayher allocate for each message. The tests
+// read what is sent with these packages and compare every byte with what they would have written.
+//
+// # Rules for ARP (RFC 826, RFC 5227)
+//
+// Answered is a request to the broadcast address or to the interface's own MAC, whatever the sender's IP address: also
+// the probe of a host that has none yet (0.0.0.0). The reply goes to the MAC inside the request. A request whose sender
+// is the asked address itself is no question but an announcement, and gets no reply.
+//
+// # Rules for NDP (RFC 4861, RFC 4862)
+//
+// Answered is a solicitation that arrives with hop limit 255 and a right checksum, sent to the address itself or to its
+// solicited-node group, with or without a source link-layer option. The advertisement has the flags Solicited and
+// Override. A solicitation from the unspecified address is duplicate address detection; it is answered to all nodes,
+// with Override and without Solicited, and so the address is defended. Advertisements come from the held address, as
+// from a node that owns it, so the interface needs no IPv6 address.
+//
+// # VLAN tags
+//
+// The kernel removes the tag of a frame and gives the frame to the VLAN's interface. If there is none, packet sockets of
+// the parent see the frame without its tag, marked as meant for another host. The kernel filter refuses these. Frames
+// tagged with VLAN 0 carry a priority only and count as untagged.
+//
+// # Failures
+//
+// A socket that fails is closed and opened again, with pauses that grow from 10 ms to 5 s. Sending never blocks: if the
+// interface's queue is full the answer is dropped and counted, and the asker repeats its question.
+package responder

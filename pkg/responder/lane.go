@@ -1,0 +1,321 @@
+package responder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// backoffMin and backoffMax bound the pause before a failed socket is opened again.
+	backoffMin = 10 * time.Millisecond
+	backoffMax = 5 * time.Second
+	// readLen is the room for a frame. What is longer than this asks nothing.
+	readLen = 2048
+)
+
+// protocol is what differs between ARP and NDP.
+type protocol struct {
+	id        Protocol
+	etherType uint16
+	answer    func(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop)
+	announce  func(mac [6]byte, addr netip.Addr) [][]byte
+	filter    func(s *snapshot, limit int) []bpf.Instruction
+	groups    func(s *snapshot) []netip.Addr
+}
+
+var (
+	protocolARP = protocol{ARP, etherTypeARP, answerARP, announceARP, filterARP, noGroups}
+	protocolNDP = protocol{NDP, etherTypeIPv6, answerNDP, announceNDP, filterNDP, (*snapshot).groups}
+)
+
+func noGroups(*snapshot) []netip.Addr { return nil }
+
+// lane answers one protocol on one interface.
+type lane struct {
+	protocol
+	ifi     Interface
+	open    opener
+	log     *slog.Logger
+	stats   *Stats
+	onState func()
+
+	state atomic.Pointer[snapshot]
+	// turn is odd while a frame is being answered from a snapshot.
+	turn atomic.Uint64
+
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex // guards the rest; never held while answering
+	conn   conn       // nil while the socket is not open
+	err    error      // why not
+	groups []netip.Addr
+}
+
+// newLane opens a socket and starts to answer from s. If the socket doesn't open, the lane keeps trying.
+func newLane(p protocol, cfg Config, s *snapshot) *lane {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &lane{
+		protocol: p, ifi: cfg.Interface, open: cfg.open, stats: cfg.Stats, onState: cfg.OnState,
+		log:    cfg.Logger.With("interface", cfg.Interface.Name, "protocol", p.id.String()),
+		cancel: cancel, done: make(chan struct{}),
+	}
+	l.state.Store(s)
+	if err := l.connect(ctx); err != nil {
+		l.log.Warn("opening socket failed, trying again", "error", err)
+	}
+	go l.run(ctx)
+	return l
+}
+
+// close stops answering. When it returns, nothing more is sent.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.cancel()
+	if l.conn != nil {
+		l.conn.interrupt()
+	}
+	l.mu.Unlock()
+	<-l.done
+}
+
+// run answers until ctx is done, opening the socket again whenever it fails.
+func (l *lane) run(ctx context.Context) {
+	defer close(l.done)
+	var pause backoff
+	for ctx.Err() == nil {
+		if c := l.current(); c != nil {
+			started := time.Now()
+			err := l.serve(ctx, c)
+			l.disconnect(c, err)
+			if ctx.Err() != nil {
+				return
+			}
+			l.log.Warn("socket failed, opening it again", "error", err)
+			l.onState()
+			pause.lived(time.Since(started))
+		}
+		pause.wait(ctx)
+		if err := l.connect(ctx); err != nil {
+			l.log.Debug("opening socket failed again", "error", err)
+			continue
+		}
+		if ctx.Err() == nil {
+			l.log.Info("socket is open again")
+			l.stats.Reopened.Add(1)
+			l.onState()
+		}
+	}
+	if c := l.current(); c != nil {
+		l.disconnect(c, nil)
+	}
+}
+
+// serve reads and answers until reading fails.
+func (l *lane) serve(ctx context.Context, c conn) error {
+	frame := make([]byte, readLen)
+	out := new(buffer)
+	for {
+		n, err := c.read(frame)
+		switch {
+		case err == nil:
+			l.handle(c, frame[:n], out)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("read frame: interrupted")
+		default:
+			return fmt.Errorf("read frame: %w", err)
+		}
+	}
+}
+
+// handle answers one frame. It is the hot path: see the package's documentation.
+func (l *lane) handle(c conn, frame []byte, out *buffer) {
+	l.turn.Add(1)
+	defer l.turn.Add(1)
+	n, counter, drop := l.answer(frame, l.state.Load(), out)
+	if drop == Answered {
+		counter.Requests.Add(1)
+		if c.answer(out[:n]) == nil {
+			counter.Answers.Add(1)
+			return
+		}
+		drop = DropSend
+	}
+	l.stats.drops[l.id][drop].Add(1)
+}
+
+// set replaces the snapshot. When it returns, no frame is being answered from the one before.
+func (l *lane) set(s *snapshot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.Store(s)
+	l.quiesce()
+	if l.conn == nil {
+		return
+	}
+	old := l.groups
+	l.joinGroups(s)
+	if err := l.loadFilter(l.conn, s); err != nil {
+		// The old filter would keep new addresses from being answered: start over with a new socket.
+		l.log.Warn("replacing filter failed", "error", err)
+		l.conn.interrupt()
+	}
+	for _, group := range old {
+		if _, keep := slices.BinarySearchFunc(l.groups, group, netip.Addr.Compare); keep {
+			continue
+		}
+		if err := l.conn.leave(group); err != nil {
+			l.log.Debug("leaving group failed", "group", group, "error", err)
+		}
+	}
+}
+
+// quiesce waits until the frame that is being answered now, if any, is done. That takes some microseconds, unless the
+// kernel put the answering thread aside.
+func (l *lane) quiesce() {
+	turn := l.turn.Load()
+	for tries := 0; turn%2 == 1 && l.turn.Load() == turn; tries++ {
+		if tries < 100 {
+			runtime.Gosched()
+			continue
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+}
+
+// announceAddr sends the gratuitous frames of addr if it is held, and returns how many it sent.
+func (l *lane) announceAddr(addr netip.Addr) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.state.Load()
+	counter := s.counter(addr)
+	switch {
+	case counter == nil:
+		return 0, nil
+	case l.conn == nil:
+		return 0, fmt.Errorf("announce %s: socket is not open: %w", addr, l.err)
+	}
+	sent := 0
+	for _, frame := range l.announce(s.mac, addr) {
+		if err := l.conn.send(frame); err != nil {
+			return sent, fmt.Errorf("announce %s: %w", addr, err)
+		}
+		counter.Announcements.Add(1)
+		sent++
+	}
+	return sent, nil
+}
+
+// connect opens the socket for the snapshot as it is.
+func (l *lane) connect(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil
+	}
+	s := l.state.Load()
+	l.err = withSmallerFilters(l.protocol, s, func(filter []bpf.RawInstruction) (err error) {
+		l.conn, err = l.open(l.ifi, l.etherType, filter)
+		return err
+	})
+	if l.err != nil {
+		l.conn = nil
+		return l.err
+	}
+	l.groups = nil
+	l.joinGroups(s)
+	return nil
+}
+
+// disconnect closes c because of err.
+func (l *lane) disconnect(c conn, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn, l.err = nil, err
+	c.close()
+}
+
+func (l *lane) current() conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn
+}
+
+// failure returns why the lane is not answering, nil if it is.
+func (l *lane) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// joinGroups joins those groups of s that have not been joined.
+func (l *lane) joinGroups(s *snapshot) {
+	want := l.protocol.groups(s)
+	for _, group := range want {
+		if _, joined := slices.BinarySearchFunc(l.groups, group, netip.Addr.Compare); joined {
+			continue
+		}
+		if err := l.conn.join(group); err != nil {
+			l.log.Debug("joining group failed", "group", group, "error", err)
+		}
+	}
+	l.groups = want
+}
+
+func (l *lane) loadFilter(c conn, s *snapshot) error {
+	return withSmallerFilters(l.protocol, s, c.setFilter)
+}
+
+// withSmallerFilters calls use with the filter of s, and with ever coarser ones as long as the kernel says that a filter
+// takes too much memory.
+func withSmallerFilters(p protocol, s *snapshot, use func([]bpf.RawInstruction) error) error {
+	for limit := maxIntervals; ; limit /= 4 {
+		filter, err := assembleFilter(p.filter(s, limit))
+		if err != nil {
+			return err
+		}
+		if err = use(filter); err == nil || limit == 1 || !errors.Is(err, unix.ENOMEM) {
+			return err
+		}
+	}
+}
+
+// backoff is a pause that doubles each time.
+type backoff struct{ next time.Duration }
+
+// lived starts over if the socket worked for a good while.
+func (b *backoff) lived(d time.Duration) {
+	if d > 2*backoffMax {
+		b.next = 0
+	}
+}
+
+// step returns the pause to make now.
+func (b *backoff) step() time.Duration {
+	pause := min(max(b.next, backoffMin), backoffMax)
+	b.next = 2 * pause
+	return pause
+}
+
+func (b *backoff) wait(ctx context.Context) {
+	timer := time.NewTimer(b.step())
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

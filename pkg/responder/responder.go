@@ -1,0 +1,135 @@
+package responder
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+)
+
+// Interface is the network interface that a [Responder] answers on. The MAC is part of its identity: after a change, and
+// when the link was down, close the Responder and open another.
+type Interface struct {
+	// Index is the kernel's number of the interface.
+	Index int
+	// Name is for messages.
+	Name string
+	// MAC is what askers are told.
+	MAC [6]byte
+}
+
+// Config configures a [Responder].
+type Config struct {
+	// Interface is where to answer.
+	Interface Interface
+	// Logger receives failures of sockets; never anything per frame.
+	Logger *slog.Logger
+	// Stats takes the counts that belong to no address; nil if nobody wants them.
+	Stats *Stats
+	// OnState is called when a socket failed or works again; it may be nil. [Responder.Err] tells which, but OnState itself
+	// must neither wait nor call the Responder: its Close may be waiting for OnState to return.
+	OnState func()
+
+	open opener // nil but in tests
+}
+
+// Responder answers for a set of addresses on one interface. Its methods may be called from any goroutine.
+type Responder struct {
+	cfg Config
+
+	mu     sync.Mutex
+	held   map[netip.Addr]*Counter
+	state  *snapshot // of held
+	arp    *lane
+	ndp    *lane // nil while there is no IPv6 address
+	closed bool
+}
+
+// Open returns a Responder that holds no address. It never fails: if the socket doesn't open, [Responder.Err] says why,
+// and the Responder keeps trying until it is closed.
+func Open(cfg Config) *Responder {
+	if cfg.Stats == nil {
+		cfg.Stats = new(Stats)
+	}
+	if cfg.OnState == nil {
+		cfg.OnState = func() {}
+	}
+	if cfg.open == nil {
+		cfg.open = openPacket
+	}
+	r := &Responder{cfg: cfg, state: newSnapshot(cfg.Interface.MAC, nil)}
+	r.arp = newLane(protocolARP, cfg, r.state)
+	return r
+}
+
+// Set replaces the held addresses, each with the counter of its frames (nil: not counted). When it returns, the addresses
+// that are held no more are not answered any more, and the new ones are, provided that the sockets work. Setting what is
+// set already does nothing.
+func (r *Responder) Set(addrs map[netip.Addr]*Counter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || maps.Equal(addrs, r.held) {
+		return
+	}
+	r.held = maps.Clone(addrs)
+	r.state = newSnapshot(r.cfg.Interface.MAC, addrs)
+	r.arp.set(r.state)
+	switch {
+	case len(r.state.v6) == 0 && r.ndp != nil:
+		r.ndp.close()
+		r.ndp = nil
+	case len(r.state.v6) > 0 && r.ndp == nil:
+		r.ndp = newLane(protocolNDP, r.cfg, r.state)
+	case r.ndp != nil:
+		r.ndp.set(r.state)
+	}
+}
+
+// Announce tells the LAN that addr is at this interface: by a gratuitous ARP request and reply, or by an unsolicited
+// neighbour advertisement. It returns the number of frames sent, none if addr is not held.
+func (r *Responder) Announce(addr netip.Addr) (int, error) {
+	addr = addr.Unmap()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.state.counter(addr) == nil {
+		return 0, nil
+	}
+	l := r.arp
+	if addr.Is6() {
+		l = r.ndp
+	}
+	n, err := l.announceAddr(addr)
+	if err != nil {
+		return n, fmt.Errorf("interface %s: %w", r.cfg.Interface.Name, err)
+	}
+	return n, nil
+}
+
+// Err returns why the Responder is not answering, nil if it is.
+func (r *Responder) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errors.New("responder is closed")
+	}
+	if err := r.arp.failure(); err != nil || r.ndp == nil {
+		return err
+	}
+	return r.ndp.failure()
+}
+
+// Close stops answering. When it returns, nothing more is sent.
+func (r *Responder) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.closed = true
+	r.arp.close()
+	if r.ndp != nil {
+		r.ndp.close()
+	}
+}
