@@ -1,0 +1,43 @@
+package layer2
+
+import (
+	"net/netip"
+
+	"github.com/invar-lb/invar/pkg/netif"
+)
+
+// Announcement says how this node announces one address.
+type Announcement struct {
+	// Interfaces are the names of the interfaces that may carry the address. If empty, the interface in whose subnet the
+	// address lies carries it, or, if there is none, all eligible ones: see [netif.Snapshot.Carriers].
+	Interfaces []string `json:"interfaces,omitempty"`
+}
+
+// State is what an [Announcer] knows and does, for people to read.
+type State struct {
+	// Interfaces are all interfaces of the node, sorted by index.
+	Interfaces []InterfaceState `json:"interfaces"`
+	// Addresses are the desired ones, sorted.
+	Addresses []AddressState `json:"addresses"`
+}
+
+// InterfaceState is one interface with its responder.
+type InterfaceState struct {
+	netif.Interface
+	// Error says why an eligible interface does not answer: its sockets don't open, say.
+	Error string `json:"error,omitempty"`
+}
+
+// AddressState is one desired address.
+type AddressState struct {
+	// Address is the desired address.
+	Address netip.Addr `json:"address"`
+	// Interfaces are the names of the interfaces that answer for it.
+	Interfaces []string `json:"interfaces,omitempty"`
+	// Reason says why no interface does.
+	Reason string `json:"reason,omitempty"`
+	// Requests, Answers and Announcements count the frames since the address became desired.
+	Requests      uint64 `json:"requests"`
+	Answers       uint64 `json:"answers"`
+	Announcements uint64 `json:"announcements"`
+}

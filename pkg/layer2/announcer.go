@@ -1,0 +1,394 @@
+package layer2
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/invar-lb/invar/pkg/netif"
+	"github.com/invar-lb/invar/pkg/responder"
+)
+
+// Config configures an [Announcer].
+type Config struct {
+	// Logger receives changes of interfaces and failures of sockets; nil for none.
+	Logger *slog.Logger
+	// Metrics counts frames; nil if nobody wants them.
+	Metrics *Metrics
+	// ExcludeInterfaces are patterns of interface names that carry nothing; nil stands for [netif.DefaultExclude].
+	ExcludeInterfaces []*regexp.Regexp
+	// Refresh is how often an address is announced again without a cause; 0 stands for 90 s.
+	Refresh time.Duration
+	// FramesPerSecond bounds the rate of gratuitous frames over all interfaces; 0 stands for 4000.
+	FramesPerSecond int
+	// OnChange is called, without a lock held, when what the interfaces can carry has changed: several changes may cause
+	// one call. It may be nil.
+	OnChange func()
+}
+
+// link is an eligible interface with its responder.
+type link struct {
+	netif.Interface
+	responder answerer
+}
+
+// answerer is what an Announcer needs of a [responder.Responder].
+type answerer interface {
+	Set(map[netip.Addr]*responder.Counter)
+	Announce(netip.Addr) (int, error)
+	Err() error
+	Close()
+}
+
+// Announcer makes this node answer for a set of addresses. Its methods may be called from any goroutine.
+type Announcer struct {
+	cfg     Config
+	herald  *herald
+	watch   func(context.Context) error // calls setInterfaces
+	open    func(responder.Config) answerer
+	changed chan struct{} // holds one element if OnChange is to be called
+	state   chan struct{} // holds one element if a responder's state changed
+
+	mu       sync.Mutex
+	running  bool
+	desired  map[netip.Addr]Announcement
+	counters map[netip.Addr]*responder.Counter
+	snapshot *netif.Snapshot // nil before the first scan
+	links    map[int]*link   // by interface index
+	failed   map[int]string  // links whose responder doesn't work, and why
+	carried  map[pair]bool
+}
+
+// New returns an Announcer that does nothing until it runs.
+func New(cfg Config) *Announcer {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	if cfg.OnChange == nil {
+		cfg.OnChange = func() {}
+	}
+	a := &Announcer{
+		cfg:      cfg,
+		changed:  make(chan struct{}, 1),
+		state:    make(chan struct{}, 1),
+		counters: make(map[netip.Addr]*responder.Counter),
+		links:    make(map[int]*link),
+		failed:   make(map[int]string),
+		carried:  make(map[pair]bool),
+	}
+	a.herald = newHerald(newSchedule(cfg.Refresh, cfg.FramesPerSecond, rand.Float64), a.announce)
+	a.watch = netif.New(netif.Config{
+		Logger: cfg.Logger, Exclude: cfg.ExcludeInterfaces, OnChange: a.setInterfaces,
+	}).Run
+	a.open = func(cfg responder.Config) answerer { return responder.Open(cfg) }
+	return a
+}
+
+// Run watches the interfaces and answers until ctx is done. Then it stops answering and returns nil.
+func (a *Announcer) Run(ctx context.Context) error {
+	a.mu.Lock()
+	a.running = true
+	a.mu.Unlock()
+	defer a.shutdown()
+	var group errgroup.Group
+	group.Go(func() error { return a.watch(ctx) })
+	group.Go(func() error { a.herald.run(ctx); return nil })
+	group.Go(func() error { a.follow(ctx); return nil })
+	return group.Wait()
+}
+
+// follow looks after responders whose state changed, and tells the owner about changes.
+func (a *Announcer) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.state:
+			a.checkResponders()
+		case <-a.changed:
+			a.cfg.OnChange()
+		}
+	}
+}
+
+// shutdown stops all answers.
+func (a *Announcer) shutdown() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running = false
+	a.snapshot = nil
+	a.reconcile(nil)
+}
+
+// Set replaces the desired state; it may be called at any time, also before Run, and repeating it changes nothing. When
+// it returns, addresses that are gone are not answered any more, and new ones are, where an interface can carry them;
+// their gratuitous frames follow at once.
+func (a *Announcer) Set(desired map[netip.Addr]Announcement) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.desired = make(map[netip.Addr]Announcement, len(desired))
+	counters := make(map[netip.Addr]*responder.Counter, len(desired))
+	for addr, announcement := range desired {
+		addr = addr.Unmap().WithZone("")
+		announcement.Interfaces = slices.Clone(announcement.Interfaces)
+		a.desired[addr] = announcement
+		counters[addr] = a.counters[addr]
+		if counters[addr] == nil {
+			counters[addr] = new(responder.Counter)
+		}
+	}
+	a.counters = counters
+	a.cfg.Metrics.setAddresses(counters)
+	a.reconcile(nil)
+}
+
+// Reannounce starts the gratuitous schedule of addrs over again, as far as they are desired and carried.
+func (a *Announcer) Reannounce(addrs ...netip.Addr) {
+	again := make(map[netip.Addr]bool, len(addrs))
+	for _, addr := range addrs {
+		again[addr.Unmap()] = true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var start []pair
+	for p := range a.carried {
+		if again[p.addr] {
+			start = append(start, p)
+		}
+	}
+	a.herald.update(nil, start)
+}
+
+// CanCarry reports whether an interface of this node can carry addr now, and if not, why.
+func (a *Announcer) CanCarry(addr netip.Addr, announcement Announcement) (bool, string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	working, reason := a.answering(addr.Unmap(), announcement)
+	return len(working) > 0, reason
+}
+
+// answering returns the names of the interfaces that can carry addr and whose responders work, or the reason why there
+// are none. The caller holds a.mu.
+func (a *Announcer) answering(addr netip.Addr, announcement Announcement) (working []string, reason string) {
+	carriers, reason := a.carriers(addr, announcement)
+	var failures []string
+	for _, i := range carriers {
+		if failure, bad := a.failed[i.Index]; bad {
+			failures = append(failures, fmt.Sprintf("interface %s: %s", i.Name, failure))
+		} else {
+			working = append(working, i.Name)
+		}
+	}
+	if len(working) == 0 && len(failures) > 0 {
+		reason = strings.Join(failures, "; ")
+	}
+	return working, reason
+}
+
+// Ready reports whether the interfaces have been read and the sockets on eligible ones are open. One interface whose
+// sockets don't open does not make a node with others unready; [Announcer.CanCarry] knows about it.
+func (a *Announcer) Ready() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.snapshot != nil && (len(a.failed) == 0 || len(a.failed) < len(a.links))
+}
+
+// State returns a copy of what the Announcer knows and does.
+func (a *Announcer) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := State{Interfaces: []InterfaceState{}, Addresses: []AddressState{}}
+	for _, i := range a.snapshot.Interfaces() {
+		i.Prefixes = slices.Clone(i.Prefixes)
+		s.Interfaces = append(s.Interfaces, InterfaceState{Interface: i, Error: a.failed[i.Index]})
+	}
+	for _, addr := range slices.SortedFunc(maps.Keys(a.desired), netip.Addr.Compare) {
+		c := a.counters[addr]
+		state := AddressState{
+			Address: addr, Requests: c.Requests.Load(), Answers: c.Answers.Load(), Announcements: c.Announcements.Load(),
+		}
+		state.Interfaces, state.Reason = a.answering(addr, a.desired[addr])
+		s.Addresses = append(s.Addresses, state)
+	}
+	return s
+}
+
+// carriers is [netif.Snapshot.Carriers]. The caller holds a.mu.
+func (a *Announcer) carriers(addr netip.Addr, announcement Announcement) ([]netif.Interface, string) {
+	return a.snapshot.Carriers(addr, announcement.Interfaces)
+}
+
+// setInterfaces takes over a new snapshot.
+func (a *Announcer) setInterfaces(snapshot *netif.Snapshot) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.running {
+		return
+	}
+	a.snapshot = snapshot
+	a.reconcile(a.setLinks())
+	notify(a.changed)
+}
+
+// setLinks opens and closes responders as the snapshot demands, and returns the indexes of interfaces whose neighbours
+// have to be told anew.
+func (a *Announcer) setLinks() map[int]bool {
+	fresh := make(map[int]bool)
+	eligible := make(map[int]bool)
+	for _, i := range a.snapshot.Interfaces() {
+		if !i.Eligible() {
+			continue
+		}
+		eligible[i.Index] = true
+		old := a.links[i.Index]
+		switch {
+		case old == nil || old.MAC != i.MAC || old.Name != i.Name:
+			a.closeLink(i.Index)
+			a.openLink(i)
+			fresh[i.Index] = true
+		case old.Epoch != i.Epoch:
+			fresh[i.Index] = true
+		}
+		a.links[i.Index].Interface = i
+	}
+	for index := range a.links {
+		if !eligible[index] {
+			a.closeLink(index)
+		}
+	}
+	a.cfg.Metrics.setInterfaces(len(eligible))
+	return fresh
+}
+
+func (a *Announcer) openLink(i netif.Interface) {
+	r := a.open(responder.Config{
+		Interface: responder.Interface{Index: i.Index, Name: i.Name, MAC: i.MAC},
+		Logger:    a.cfg.Logger,
+		Stats:     &a.cfg.Metrics.stats,
+		OnState:   func() { notify(a.state) },
+	})
+	a.links[i.Index] = &link{Interface: i, responder: r}
+	a.cfg.Logger.Info("interface carries announcements", "interface", i.Name, "mac", i.MAC)
+}
+
+func (a *Announcer) closeLink(index int) {
+	l := a.links[index]
+	if l == nil {
+		return
+	}
+	l.responder.Close()
+	delete(a.links, index)
+	a.cfg.Logger.Info("interface carries no announcements any more", "interface", l.Name)
+}
+
+// reconcile gives every responder its set and brings the schedule in line. Pairs on the interfaces in fresh are announced
+// as if they were new. The caller holds a.mu.
+func (a *Announcer) reconcile(fresh map[int]bool) {
+	if a.snapshot == nil {
+		for index := range a.links {
+			a.closeLink(index)
+		}
+	}
+	sets := make(map[int]map[netip.Addr]*responder.Counter)
+	carried := make(map[pair]bool)
+	for addr, announcement := range a.desired {
+		carriers, _ := a.carriers(addr, announcement)
+		for _, i := range carriers {
+			if sets[i.Index] == nil {
+				sets[i.Index] = make(map[netip.Addr]*responder.Counter)
+			}
+			sets[i.Index][addr] = a.counters[addr]
+			carried[pair{addr, i.Index}] = true
+		}
+	}
+	for index, l := range a.links {
+		l.responder.Set(sets[index])
+	}
+	a.noteFailures()
+	a.reschedule(carried, fresh)
+}
+
+// reschedule brings the schedule in line with what is carried now.
+func (a *Announcer) reschedule(carried map[pair]bool, fresh map[int]bool) {
+	var stop, start []pair
+	for p := range a.carried {
+		if !carried[p] {
+			stop = append(stop, p)
+		}
+	}
+	for p := range carried {
+		if !a.carried[p] || fresh[p.index] {
+			start = append(start, p)
+		}
+	}
+	a.carried = carried
+	a.herald.update(stop, start)
+}
+
+// noteFailures asks each responder whether it works, and returns the indexes of those that work again.
+func (a *Announcer) noteFailures() map[int]bool {
+	failed, recovered := make(map[int]string), make(map[int]bool)
+	for index, l := range a.links {
+		if err := l.responder.Err(); err != nil {
+			failed[index] = err.Error()
+		} else if _, was := a.failed[index]; was {
+			recovered[index] = true
+		}
+	}
+	if !maps.Equal(failed, a.failed) {
+		a.failed = failed
+		notify(a.changed)
+	}
+	return recovered
+}
+
+// checkResponders follows up on a responder that failed or works again.
+func (a *Announcer) checkResponders() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	recovered := a.noteFailures()
+	var start []pair
+	for p := range a.carried {
+		if recovered[p.index] {
+			start = append(start, p)
+		}
+	}
+	a.herald.update(nil, start)
+}
+
+// announce sends the gratuitous frames of a pair; the herald calls it.
+func (a *Announcer) announce(p pair) int {
+	a.mu.Lock()
+	l := a.links[p.index]
+	a.mu.Unlock()
+	if l == nil {
+		return 0
+	}
+	n, err := l.responder.Announce(p.addr)
+	if err != nil {
+		a.cfg.Logger.Debug("announcing failed", "ip", p.addr, "error", err)
+	}
+	return n
+}
+
+// notify puts an element into a channel that holds one, unless there is one.
+func notify(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

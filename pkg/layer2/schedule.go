@@ -1,0 +1,164 @@
+package layer2
+
+import (
+	"cmp"
+	"container/heap"
+	"net/netip"
+	"time"
+)
+
+// burst is when a new pair is announced, counted from its start.
+var burst = []time.Duration{
+	0, 200 * time.Millisecond, 1200 * time.Millisecond, 2300 * time.Millisecond, 3400 * time.Millisecond,
+	4500 * time.Millisecond,
+}
+
+const (
+	// defaultRefresh is below the ageing time of all common switches: 300 s as a rule, 120 s at the shortest.
+	defaultRefresh = 90 * time.Second
+	// jitter is the part of the refresh interval by which it is shortened at random, so that addresses that moved together
+	// don't stay in step.
+	jitter = 0.2
+	// defaultRate is how many frames are sent per second. A thousand addresses make 2000 frames: half a second.
+	defaultRate = 4000
+	// credit is how much time without frames may be caught up: timers don't fire more often than that.
+	credit = 25 * time.Millisecond
+)
+
+// pair is an address on an interface.
+type pair struct {
+	addr  netip.Addr
+	index int
+}
+
+// schedule says which pair is to be announced next, and when. It has no clock: all methods take the time, which must not
+// go back.
+type schedule struct {
+	refresh time.Duration
+	gap     time.Duration  // between two frames
+	random  func() float64 // in [0,1)
+
+	entries map[pair]*entry
+	waiting entryHeap // by time: those that aren't due
+	due     entryHeap // by step: those that are
+	free    time.Time // when the next frame may be sent
+}
+
+// entry is the state of a pair.
+type entry struct {
+	pair
+	start time.Time
+	step  int       // how many times announced since start
+	at    time.Time // when it is to be announced next
+	heap  *entryHeap
+	place int // in heap
+}
+
+func newSchedule(refresh time.Duration, rate int, random func() float64) *schedule {
+	s := &schedule{
+		refresh: cmp.Or(refresh, defaultRefresh),
+		gap:     time.Second / time.Duration(cmp.Or(rate, defaultRate)),
+		random:  random,
+		entries: make(map[pair]*entry),
+	}
+	s.waiting.less = func(a, b *entry) bool { return a.compare(b) < 0 }
+	s.due.less = func(a, b *entry) bool { return cmp.Or(cmp.Compare(a.step, b.step), a.compare(b)) < 0 }
+	return s
+}
+
+// compare orders entries by time, and those of one time by address and interface, so that the order is always the same.
+func (e *entry) compare(o *entry) int {
+	return cmp.Or(e.at.Compare(o.at), e.addr.Compare(o.addr), cmp.Compare(e.index, o.index))
+}
+
+// start begins with the first announcement of p, also if p is scheduled already.
+func (s *schedule) start(p pair, now time.Time) {
+	s.stop(p)
+	e := &entry{pair: p, start: now, at: now.Add(burst[0])}
+	s.entries[p] = e
+	s.put(e, &s.waiting)
+}
+
+// stop forgets p.
+func (s *schedule) stop(p pair) {
+	if e := s.entries[p]; e != nil {
+		heap.Remove(e.heap, e.place)
+		delete(s.entries, p)
+	}
+}
+
+// next returns a pair to announce now, and takes it that this is done. If there is nothing to do it returns false, and
+// after how long to ask again; zero means never, until start is called.
+func (s *schedule) next(now time.Time) (p pair, ok bool, wait time.Duration) {
+	for len(s.waiting.entries) > 0 && !s.waiting.entries[0].at.After(now) {
+		s.put(heap.Pop(&s.waiting).(*entry), &s.due)
+	}
+	switch {
+	case len(s.due.entries) == 0 && len(s.waiting.entries) == 0:
+		return pair{}, false, 0
+	case len(s.due.entries) == 0:
+		return pair{}, false, s.waiting.entries[0].at.Sub(now)
+	case s.free.After(now):
+		return pair{}, false, s.free.Sub(now)
+	}
+	e := heap.Pop(&s.due).(*entry)
+	s.advance(e, now)
+	s.put(e, &s.waiting)
+	return e.pair, true, 0
+}
+
+// advance sets the time of e's next announcement. One that was held up by the pacing moves the following ones: what
+// matters is the distance between two.
+func (s *schedule) advance(e *entry, now time.Time) {
+	late := now.Sub(e.at)
+	e.step++
+	if e.step < len(burst) {
+		e.start = e.start.Add(late)
+		e.at = e.start.Add(burst[e.step])
+		return
+	}
+	e.at = now.Add(s.refresh - time.Duration(s.random()*jitter*float64(s.refresh)))
+}
+
+// sent accounts for frames that were sent at the time of the last call of next.
+func (s *schedule) sent(frames int, now time.Time) {
+	if earliest := now.Add(-credit); s.free.Before(earliest) {
+		s.free = earliest
+	}
+	s.free = s.free.Add(time.Duration(frames) * s.gap)
+}
+
+func (s *schedule) put(e *entry, h *entryHeap) {
+	e.heap = h
+	heap.Push(h, e)
+}
+
+// entryHeap implements [heap.Interface] over entries that know their place.
+type entryHeap struct {
+	entries []*entry
+	less    func(a, b *entry) bool
+}
+
+func (h *entryHeap) Len() int           { return len(h.entries) }
+func (h *entryHeap) Less(i, j int) bool { return h.less(h.entries[i], h.entries[j]) }
+
+func (h *entryHeap) Swap(i, j int) {
+	h.entries[i], h.entries[j] = h.entries[j], h.entries[i]
+	h.entries[i].place, h.entries[j].place = i, j
+}
+
+// Push implements [heap.Interface].
+func (h *entryHeap) Push(x any) {
+	e := x.(*entry)
+	e.place = len(h.entries)
+	h.entries = append(h.entries, e)
+}
+
+// Pop implements [heap.Interface].
+func (h *entryHeap) Pop() any {
+	last := len(h.entries) - 1
+	e := h.entries[last]
+	h.entries[last] = nil
+	h.entries = h.entries[:last]
+	return e
+}
