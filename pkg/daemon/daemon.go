@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+)
+
+// Version is the version of this build, set by the linker.
+var Version = "devel"
+
+// Options are the flags that both daemons take, with MetalLB's names where MetalLB has them.
+type Options struct {
+	Host       string // address of the HTTP endpoint; empty: all
+	Port       int    // port of the HTTP endpoint
+	Config     string // name of the ConfigMap
+	Namespace  string // namespace of the ConfigMap and of the speakers
+	Kubeconfig string // empty: the pod's service account
+	LBClass    string // spec.loadBalancerClass to serve; empty: Services without a class
+	LogLevel   string
+	SecretName string // Secret with the speakers' shared key
+}
+
+// Register adds the options to fs; env looks up environment variables, which give defaults.
+func (o *Options) Register(fs *flag.FlagSet, env func(string) string) {
+	fs.StringVar(&o.Host, "host", env("METALLB_HOST"), "`address` to serve metrics and probes on (default all)")
+	fs.IntVar(&o.Port, "port", 7472, "`port` to serve metrics and probes on")
+	fs.StringVar(&o.Config, "config", "config", "`name` of the ConfigMap with the address pools")
+	fs.StringVar(&o.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the ConfigMap (default the pod's own)")
+	fs.StringVar(&o.Kubeconfig, "kubeconfig", "", "`path` of a kubeconfig, to run outside a cluster")
+	fs.StringVar(&o.LBClass, "lb-class", "", "serve only Services of this load balancer `class` (default those without one)")
+	fs.StringVar(&o.LogLevel, "log-level", "info", "`level` of logging: all, debug, info, warn, error or none")
+	fs.StringVar(&o.SecretName, "ml-secret-name", def(env("METALLB_ML_SECRET_NAME"), "memberlist"),
+		"`name` of the Secret with the key that speakers share")
+}
+
+// Check completes the options after flags were parsed and reports what is wrong with them.
+func (o *Options) Check() error {
+	if o.Port < 1 || o.Port > 65535 {
+		return fmt.Errorf("--port=%d: want 1 to 65535", o.Port)
+	}
+	if o.Namespace == "" {
+		o.Namespace = podNamespace()
+	}
+	if o.Namespace == "" {
+		return errors.New("--namespace is needed outside a pod (or METALLB_NAMESPACE)")
+	}
+	_, err := parseLevel(o.LogLevel)
+	return err
+}
+
+// podNamespace returns the namespace that Kubernetes writes into each pod, or "".
+func podNamespace() string {
+	b, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func def(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// levelNone is above every level in use.
+const levelNone = slog.Level(100)
+
+func parseLevel(s string) (slog.Level, error) {
+	levels := map[string]slog.Level{
+		"all": slog.LevelDebug, "debug": slog.LevelDebug, "info": slog.LevelInfo,
+		"warn": slog.LevelWarn, "error": slog.LevelError, "none": levelNone,
+	}
+	l, ok := levels[s]
+	if !ok {
+		return 0, fmt.Errorf("--log-level=%q: want all, debug, info, warn, error or none", s)
+	}
+	return l, nil
+}
+
+// Logger returns a logger that writes JSON lines to w, and makes client-go's logs go the same way.
+func (o *Options) Logger(w io.Writer) *slog.Logger {
+	level, _ := parseLevel(o.LogLevel) // checked by Check
+	logger := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	klog.SetSlogLogger(logger.With("from", "client-go"))
+	return logger
+}
+
+// Registry returns a registry with the collectors of the Go runtime, the process and the build.
+func Registry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "invar_build_info", Help: "Always 1; the labels tell which build runs.",
+		ConstLabels: prometheus.Labels{"version": Version, "goversion": goVersion()},
+	})
+	info.Set(1)
+	reg.MustRegister(info)
+	return reg
+}
+
+func goVersion() string {
+	if bi, ok := debug.ReadBuildInfo(); ok {
+		return bi.GoVersion
+	}
+	return "unknown"
+}
+
+// Task is one of the things that a daemon does until ctx is done. It may return nil before; an error ends the daemon.
+type Task func(ctx context.Context) error
+
+// Run runs the tasks until one of them fails or the process is told to stop by SIGINT, SIGTERM or SIGQUIT.
+func Run(ctx context.Context, tasks ...Task) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, task := range tasks {
+		g.Go(func() error { return task(ctx) })
+	}
+	return g.Wait()
+}
+
+// shutdownGrace is how long a scrape in progress may take when the daemon stops.
+const shutdownGrace = time.Second
+
+// Serve returns the task that serves /metrics, /healthz (the process answers) and /readyz (ready returns nil; else 503
+// with the reason).
+func (o *Options) Serve(reg *prometheus.Registry, ready func() error) Task {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return func(ctx context.Context) error {
+		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
+		if err != nil {
+			return fmt.Errorf("serve metrics and probes: %w", err)
+		}
+		stopped := context.AfterFunc(ctx, func() {
+			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+			defer cancel()
+			_ = srv.Shutdown(sctx) // what is still open then is cut off by exit
+		})
+		defer stopped()
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve metrics and probes: %w", err)
+		}
+		return nil
+	}
+}
