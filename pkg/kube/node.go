@@ -1,0 +1,86 @@
+package kube
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Node is what Invar reads of a core/v1 Node.
+type Node struct {
+	Name   string
+	Labels map[string]string
+	// Excluded: the node has label node.kubernetes.io/exclude-from-external-load-balancers, whatever its value.
+	Excluded bool
+	// NetworkUnavailable: the condition of that type is True.
+	NetworkUnavailable bool
+}
+
+// NodeOf translates n.
+func NodeOf(n *corev1.Node) Node {
+	_, excluded := n.Labels[corev1.LabelNodeExcludeBalancers]
+	return Node{
+		Name:     n.Name,
+		Labels:   n.Labels,
+		Excluded: excluded,
+		NetworkUnavailable: slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue
+		}),
+	}
+}
+
+// Serving tells where a Service has endpoints that take traffic.
+type Serving struct {
+	Any   bool            // there is one somewhere, be it on no node at all
+	Nodes map[string]bool // nodes with at least one
+}
+
+// ServingOf collects the serving endpoints of a Service from an informer made by EndpointSlices. Endpoints that are
+// terminating but still serving count, as kube-proxy uses them when there is no other.
+func ServingOf(inf cache.SharedIndexInformer, service cache.ObjectName) Serving {
+	s := Serving{Nodes: map[string]bool{}}
+	objs, err := inf.GetIndexer().ByIndex(byService, service.String())
+	if err != nil {
+		return s
+	}
+	for _, obj := range objs {
+		slice, ok := obj.(*discoveryv1.EndpointSlice)
+		if !ok {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			if !serves(e.Conditions) {
+				continue
+			}
+			s.Any = true
+			if e.NodeName != nil {
+				s.Nodes[*e.NodeName] = true
+			}
+		}
+	}
+	return s
+}
+
+// serves reports whether an endpoint takes traffic; by discovery/v1, an unknown state of ready counts as true.
+func serves(c discoveryv1.EndpointConditions) bool {
+	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
+}
+
+// Addresses returns the endpoint addresses of an informer made by ServiceSlices, ready or not, sorted.
+func Addresses(inf cache.SharedIndexInformer) []netip.Addr {
+	var addrs []netip.Addr
+	for _, slice := range List[discoveryv1.EndpointSlice](inf) {
+		for _, e := range slice.Endpoints {
+			for _, s := range e.Addresses {
+				if a, err := parseAddr(s); err == nil {
+					addrs = append(addrs, a)
+				}
+			}
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}

@@ -1,0 +1,60 @@
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// SecretKey is the key of the Secret's data that holds the text from which the speakers' shared key is derived.
+const SecretKey = "secretkey"
+
+// EnsureSecret makes sure that the Secret with the speakers' shared key exists. One that is there is left as it is, also
+// if MetalLB made it. It tries again every retry until it succeeds or ctx is done.
+func EnsureSecret(ctx context.Context, client kubernetes.Interface, namespace, name string, retry time.Duration,
+	logger *slog.Logger,
+) error {
+	for {
+		err := ensureSecret(ctx, client, namespace, name)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		logger.Warn("Secret for the speakers is not there yet; will try again", "secret", name, "err", err)
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func ensureSecret(ctx context.Context, client kubernetes.Interface, namespace, name string) error {
+	secrets := client.CoreV1().Secrets(namespace)
+	_, err := secrets.Get(ctx, name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	_, err = secrets.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "metallb"}},
+		Data:       map[string][]byte{SecretKey: newSecret()},
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create Secret %s: %w", name, err)
+	}
+	return nil
+}
+
+// newSecret returns 32 random bytes as text.
+func newSecret() []byte {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails, see crypto/rand
+	return base64.StdEncoding.AppendEncode(nil, b)
+}
