@@ -1,0 +1,60 @@
+// Command controller gives addresses to Services of type LoadBalancer. It runs once per cluster, as Deployment controller.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/invar-lb/invar/pkg/controller"
+	"github.com/invar-lb/invar/pkg/daemon"
+	"github.com/invar-lb/invar/pkg/kube"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "controller:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var opts daemon.Options
+	fs := flag.NewFlagSet("controller", flag.ExitOnError)
+	opts.Register(fs, os.Getenv)
+	fs.String("deployment", "", "accepted for MetalLB's sake, not used")
+	_ = fs.Parse(os.Args[1:]) // exits by itself
+	if err := opts.Check(); err != nil {
+		return err
+	}
+	identity := os.Getenv("METALLB_POD_NAME")
+	if identity == "" {
+		identity, _ = os.Hostname()
+	}
+	if identity == "" {
+		return errors.New("METALLB_POD_NAME is not set and the host has no name: this controller can't be told from others")
+	}
+
+	logger := opts.Logger(os.Stdout)
+	logger.Info("controller starts", "version", daemon.Version)
+	client, err := kube.NewClient(opts.Kubeconfig, "invar-controller/"+daemon.Version)
+	if err != nil {
+		return err
+	}
+	recorder, flush := kube.NewRecorder(client, "metallb-controller", logger)
+	defer flush()
+	reg := daemon.Registry()
+	c := controller.New(controller.Config{
+		Client: client, Recorder: recorder, Logger: logger, Metrics: controller.NewMetrics(reg),
+		Namespace: opts.Namespace, ConfigMap: opts.Config, LBClass: opts.LBClass, Identity: identity,
+	})
+	return daemon.Run(context.Background(),
+		opts.Serve(reg, c.Ready),
+		func(ctx context.Context) error {
+			return kube.EnsureSecret(ctx, client, opts.Namespace, opts.SecretName, time.Second, logger)
+		},
+		c.Run)
+}

@@ -1,0 +1,146 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/invar-lb/invar/pkg/kube"
+)
+
+// LeaseName is the Lease that makes one controller of several the working one.
+const LeaseName = "metallb-controller"
+
+// Timing of the Lease. A controller that crashes keeps its identity (the pod's name) and goes on at once; these numbers
+// are about a pod or node that is gone.
+const (
+	leaseDuration = 10 * time.Second
+	renewDeadline = 7 * time.Second
+	retryPeriod   = time.Second
+)
+
+// Config says what a controller works on.
+type Config struct {
+	Client    kubernetes.Interface
+	Recorder  record.EventRecorder
+	Logger    *slog.Logger
+	Metrics   *Metrics
+	Namespace string // of the ConfigMap and the Lease
+	ConfigMap string // name of the ConfigMap
+	LBClass   string // spec.loadBalancerClass to serve; empty: Services without one
+	Identity  string // distinguishes this controller from others: the pod's name
+}
+
+// Controller watches Services and the configuration.
+type Controller struct {
+	cfg        Config
+	services   cache.SharedIndexInformer
+	namespaces cache.SharedIndexInformer
+	configMap  cache.SharedIndexInformer
+	source     *kube.ConfigSource
+	synced     atomic.Bool
+}
+
+// New returns a controller that does nothing before Run.
+func New(cfg Config) *Controller {
+	c := &Controller{
+		cfg:        cfg,
+		services:   kube.Services(cfg.Client),
+		namespaces: kube.Namespaces(cfg.Client),
+		configMap:  kube.ConfigMap(cfg.Client, cfg.Namespace, cfg.ConfigMap),
+	}
+	c.source = kube.NewConfigSource(c.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
+	return c
+}
+
+// Ready returns nil once the controller works or stands by.
+func (c *Controller) Ready() error {
+	if !c.synced.Load() {
+		return fmt.Errorf("waiting for Services and the configuration from the API server")
+	}
+	return nil
+}
+
+// Run works, or stands by while another controller does, until ctx is done.
+func (c *Controller) Run(ctx context.Context) error {
+	if err := kube.Start(ctx, c.services, c.namespaces, c.configMap); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	c.synced.Store(true)
+	for ctx.Err() == nil {
+		if err := c.stand(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stand takes part in the election once: it returns when this controller has led and does so no more, or ctx is done.
+// The Lease is given back only after the worker has stopped, so that two never work at once.
+func (c *Controller) stand(ctx context.Context) error {
+	electing, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	var leading atomic.Bool
+	ended := make(chan struct{})
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: c.cfg.Namespace, Name: LeaseName},
+			Client:     c.cfg.Client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: c.cfg.Identity},
+		},
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(lease context.Context) {
+				leading.Store(true)
+				defer close(ended)
+				defer release()
+				c.lead(ctx, lease)
+			},
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up the election of a controller: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if !leading.Load() {
+			release()
+		}
+	})
+	defer stop()
+	elector.Run(electing)
+	if leading.Load() {
+		<-ended
+	}
+	return nil
+}
+
+// lead works until ctx or lease is done.
+func (c *Controller) lead(ctx, lease context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(lease, cancel)()
+	c.cfg.Logger.Info("this controller leads")
+	c.cfg.Metrics.Leading.Set(1)
+	defer c.cfg.Metrics.Leading.Set(0)
+	if err := newTerm(c).run(ctx); err != nil && ctx.Err() == nil {
+		c.cfg.Logger.Error("can't work now; will stand again", "err", err)
+		select {
+		case <-time.After(retryPeriod):
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,267 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/invar-lb/invar/pkg/ipam"
+	"github.com/invar-lb/invar/pkg/kube"
+)
+
+// writers bounds the status writes under way at once.
+const writers = 32
+
+// key names one thing to look at: a Service, or with an empty name the configuration.
+type key = cache.ObjectName
+
+var configKey = key{}
+
+// term is one time of leading: a fresh Allocator, and the worker that owns it and everything else here. Other
+// goroutines only put keys in the queue and results in the channel.
+type term struct {
+	*Controller
+	alloc    *ipam.Allocator
+	queue    workqueue.TypedRateLimitingInterface[key]
+	results  chan result
+	writes   sync.WaitGroup
+	writing  chan struct{}     // a place for each write under way
+	pools    bool              // a configuration is in force
+	frozen   error             // why nothing new is handed out; nil: it is
+	waiting  map[key]time.Time // Services that were refused something, with their creation
+	sent     map[key]shown     // what Services were last made to show
+	stranded map[key]int       // Services with addresses outside every pool, with the number of these
+}
+
+func newTerm(c *Controller) *term {
+	return &term{
+		Controller: c,
+		alloc:      ipam.New(),
+		queue:      workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[key]()),
+		results:    make(chan result),
+		writing:    make(chan struct{}, writers),
+		waiting:    map[key]time.Time{},
+		sent:       map[key]shown{},
+		stranded:   map[key]int{},
+	}
+}
+
+// run adopts what is there and then works until ctx is done.
+func (t *term) run(ctx context.Context) error {
+	if err := t.adoptAll(ctx); err != nil {
+		return err
+	}
+	stop, err := t.watch()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	keys := make(chan key)
+	go t.pump(keys)
+	defer func() {
+		t.queue.ShutDown()
+		for range keys { // what the pump still had in hand
+		}
+		go func() { t.writes.Wait(); close(t.results) }()
+		for range t.results { // their context is done: they end soon
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case k := <-keys:
+			t.handle(ctx, k)
+		case r := <-t.results:
+			t.finish(r)
+		}
+	}
+}
+
+// pump turns the queue into a channel, so that the worker can wait for results as well.
+func (t *term) pump(keys chan<- key) {
+	defer close(keys)
+	for {
+		k, shutdown := t.queue.Get()
+		if shutdown {
+			return
+		}
+		keys <- k
+	}
+}
+
+// watch makes events put keys into the queue, beginning with all that is there.
+func (t *term) watch() (stop func(), err error) {
+	var stops []func()
+	stop = func() {
+		for _, f := range stops {
+			f()
+		}
+	}
+	add := func(inf cache.SharedIndexInformer, f func(key)) {
+		remove, e := kube.OnEvent(inf, f)
+		stops = append(stops, remove)
+		err = errors.Join(err, e)
+	}
+	t.queue.Add(configKey) // also if there is no ConfigMap: its absence is news too
+	t.requeue(kube.List[corev1.Service](t.services))
+	add(t.configMap, func(key) { t.queue.Add(configKey) })
+	add(t.services, t.queue.Add)
+	add(t.namespaces, t.requeueNamespace)
+	return stop, err
+}
+
+// requeue looks again at the Services, the oldest first: who came first is served first.
+func (t *term) requeue(services []*corev1.Service) {
+	slices.SortFunc(services, olderFirst)
+	for _, s := range services {
+		t.queue.Add(cache.MetaObjectToName(s))
+	}
+}
+
+// requeueNamespace looks again at the Services of a namespace, whose labels decide which pools they may use.
+func (t *term) requeueNamespace(ns key) {
+	t.requeue(slices.DeleteFunc(kube.List[corev1.Service](t.services), func(s *corev1.Service) bool {
+		return s.Namespace != ns.Name
+	}))
+}
+
+// retryWaiting looks again at every Service that was refused something, the oldest first.
+func (t *term) retryWaiting() {
+	waiting := slices.SortedFunc(maps.Keys(t.waiting), func(a, b key) int {
+		return byAge(a, t.waiting[a], b, t.waiting[b])
+	})
+	for _, k := range waiting {
+		t.queue.Add(k)
+	}
+}
+
+func olderFirst(a, b *corev1.Service) int {
+	return byAge(cache.MetaObjectToName(a), a.CreationTimestamp.Time, cache.MetaObjectToName(b), b.CreationTimestamp.Time)
+}
+
+func byAge(a key, createdA time.Time, b key, createdB time.Time) int {
+	return cmp.Or(createdA.Compare(createdB), strings.Compare(a.String(), b.String()))
+}
+
+// adoptAll takes in every address that a Service shows. It asks the API server and not the cache, which may not have
+// seen yet what the controller before this one wrote last.
+func (t *term) adoptAll(ctx context.Context) error {
+	t.loadConfig()
+	list, err := t.cfg.Client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
+		FieldSelector: kube.OnlyLoadBalancers,
+	})
+	if err != nil {
+		return fmt.Errorf("list Services to adopt their addresses: %w", err)
+	}
+	services := make([]*corev1.Service, len(list.Items))
+	for i := range list.Items {
+		services[i] = &list.Items[i]
+	}
+	slices.SortFunc(services, olderFirst) // if two show one address, it is the older one's
+	for _, s := range services {
+		svc := kube.ServiceOf(s)
+		if t.serves(s, svc) && len(svc.Ingress) > 0 {
+			t.adopt(svc)
+		}
+	}
+	return nil
+}
+
+func (t *term) adopt(svc kube.Service) {
+	if err := t.alloc.Adopt(t.request(svc), svc.Ingress); err != nil {
+		t.cfg.Logger.Warn("address not adopted", "service", svc.Name.String(), "err", err)
+	}
+}
+
+// serves reports whether this controller is in charge of the Service.
+func (t *term) serves(s *corev1.Service, svc kube.Service) bool {
+	return s.Spec.Type == corev1.ServiceTypeLoadBalancer && svc.Class == t.cfg.LBClass
+}
+
+// handle looks at one key. If that takes a write, the key is done when the write is.
+func (t *term) handle(ctx context.Context, k key) {
+	t.cfg.Metrics.Kube.Updates.Inc()
+	var w write
+	if k == configKey {
+		t.loadConfig()
+	} else {
+		w = t.sync(k)
+	}
+	if w == nil {
+		t.queue.Forget(k)
+		t.queue.Done(k)
+	} else {
+		t.start(ctx, k, w)
+	}
+	t.showMetrics()
+}
+
+// start runs w on a goroutine of its own.
+func (t *term) start(ctx context.Context, k key, w write) {
+	t.writes.Go(func() {
+		r := result{key: k, err: ctx.Err()}
+		select {
+		case t.writing <- struct{}{}:
+			r.outcome, r.err = w(ctx)
+			<-t.writing
+		case <-ctx.Done():
+		}
+		t.results <- r
+	})
+}
+
+// result is what came of the write for a key.
+type result struct {
+	key key
+	outcome
+	err error
+}
+
+// finish takes in what came of a write.
+func (t *term) finish(r result) {
+	service := r.key.String()
+	if r.err != nil {
+		t.cfg.Metrics.Kube.UpdateErrors.Inc()
+		t.cfg.Logger.Warn("status not written; will try again", "service", service, "err", r.err)
+		t.queue.AddRateLimited(r.key)
+	} else {
+		t.queue.Forget(r.key)
+	}
+	freed := false
+	switch r.what {
+	case isShown:
+		t.sent[r.key] = r.shown
+		freed = t.alloc.Confirm(service, r.addrs)
+	case isGone:
+		freed = t.alloc.Release(service)
+	case isUnknown:
+	}
+	if freed {
+		t.retryWaiting()
+	}
+	t.queue.Done(r.key)
+	t.showMetrics()
+}
+
+func (t *term) showMetrics() {
+	m := t.cfg.Metrics
+	m.usage(t.alloc.Usage())
+	m.waiting.Set(float64(len(t.waiting)))
+	n := 0
+	for _, addrs := range t.stranded {
+		n += addrs
+	}
+	m.stranded.Set(float64(n))
+}
