@@ -1,0 +1,94 @@
+// Command speaker answers ARP and NDP for the addresses that its node announces. It runs on every node, as DaemonSet
+// speaker.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"github.com/invar-lb/invar/pkg/daemon"
+	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/speaker"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "speaker:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the speaker's own flags.
+type options struct {
+	daemon.Options
+	node          string
+	bindAddr      string
+	bindPort      string
+	ignoreExclude bool
+}
+
+func (o *options) register(fs *flag.FlagSet) {
+	o.Register(fs, os.Getenv)
+	fs.StringVar(&o.node, "node-name", os.Getenv("METALLB_NODE_NAME"), "`name` of this node in Kubernetes")
+	fs.StringVar(&o.bindAddr, "ml-bindaddr", os.Getenv("METALLB_ML_BIND_ADDR"), "`address` to talk to other speakers on")
+	fs.StringVar(&o.bindPort, "ml-bindport", os.Getenv("METALLB_ML_BIND_PORT"),
+		fmt.Sprintf("`port` to talk to other speakers on (default %d)", speaker.DefaultPort))
+	fs.BoolVar(&o.ignoreExclude, "ignore-exclude-lb", false,
+		"announce in spite of the label node.kubernetes.io/exclude-from-external-load-balancers")
+	fs.String("ml-labels", "", "accepted for MetalLB's sake, not used: speakers find each other through Service "+speaker.ServiceName)
+}
+
+// peerAddr returns the address and port to talk to other speakers on.
+func (o *options) peerAddr() (netip.Addr, int, error) {
+	addr, err := netip.ParseAddr(o.bindAddr)
+	if err != nil {
+		return addr, 0, fmt.Errorf("--ml-bindaddr=%q (or METALLB_ML_BIND_ADDR): want this node's IP address", o.bindAddr)
+	}
+	if o.bindPort == "" {
+		return addr, speaker.DefaultPort, nil
+	}
+	port, err := strconv.ParseUint(o.bindPort, 10, 16)
+	if err != nil || port == 0 {
+		return addr, 0, fmt.Errorf("--ml-bindport=%q (or METALLB_ML_BIND_PORT): want 1 to 65535", o.bindPort)
+	}
+	return addr, int(port), nil
+}
+
+func run() error {
+	var opts options
+	fs := flag.NewFlagSet("speaker", flag.ExitOnError)
+	opts.register(fs)
+	_ = fs.Parse(os.Args[1:]) // exits by itself
+	if err := opts.Check(); err != nil {
+		return err
+	}
+	if opts.node == "" {
+		return errors.New("--node-name (or METALLB_NODE_NAME) is needed")
+	}
+	bindAddr, port, err := opts.peerAddr()
+	if err != nil {
+		return err
+	}
+
+	logger := opts.Logger(os.Stdout)
+	logger.Info("speaker starts", "version", daemon.Version, "node", opts.node)
+	client, err := kube.NewClient(opts.Kubeconfig, "invar-speaker/"+daemon.Version)
+	if err != nil {
+		return err
+	}
+	recorder, flush := kube.NewRecorder(client, "metallb-speaker", logger)
+	defer flush()
+	reg := daemon.Registry()
+	s := speaker.New(speaker.Config{
+		Client: client, Recorder: recorder, Logger: logger,
+		Metrics: speaker.NewMetrics(reg),
+		Node:    opts.node, Namespace: opts.Namespace, ConfigMap: opts.Config, Secret: opts.SecretName,
+		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, BindAddr: bindAddr, Port: port,
+	})
+	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), s.Run)
+}

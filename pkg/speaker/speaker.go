@@ -1,0 +1,228 @@
+package speaker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/layer2"
+	"github.com/invar-lb/invar/pkg/membership"
+)
+
+// ServiceName is the headless Service through whose endpoints the speakers find each other.
+const ServiceName = "speaker"
+
+// Timing of what has no better signal.
+const (
+	startWait    = 3 * time.Second         // for all listed peers to be reached at the start
+	rejoinWait   = time.Second             // for one peer to be reached after a doubt
+	fence        = 2 * time.Second         // silence of a node that sees no peer
+	watchdog     = 100 * time.Millisecond  // between looks at the clock
+	pauseLimit   = membership.MinDetection // without a look at the clock: peers may have taken over
+	handOverWait = 4 * time.Second         // for others to take over when this speaker leaves
+	leaveWait    = time.Second             // for the peers to hear that it has left
+	metaWait     = 300 * time.Millisecond  // for the peers to hear of this node's state
+)
+
+// Config says where and for whom a speaker works.
+type Config struct {
+	Client    kubernetes.Interface
+	Recorder  record.EventRecorder
+	Logger    *slog.Logger
+	Metrics   *Metrics
+	Node      string // this node's name in Kubernetes
+	Namespace string // of the ConfigMap, the Secret and the speakers
+	ConfigMap string
+	Secret    string
+	LBClass   string // spec.loadBalancerClass to serve; empty: Services without one
+	// IgnoreExclude lets nodes announce in spite of label node.kubernetes.io/exclude-from-external-load-balancers.
+	IgnoreExclude bool
+	BindAddr      netip.Addr // address to talk to peers on
+	Port          int        // port to talk to peers on, the same on all nodes; 0: DefaultPort
+}
+
+// DefaultPort is where speakers talk to each other.
+const DefaultPort = membership.DefaultPort
+
+// Speaker is the speaker of one node.
+type Speaker struct {
+	cfg       Config
+	announcer *layer2.Announcer
+	members   *membership.Members
+
+	services, slices, nodes, configMap, secret, peerSlices cache.SharedIndexInformer
+
+	source  *kube.ConfigSource
+	changed chan struct{} // of size 1: something changed, look at everything
+	joining chan struct{} // of size 1: peers may be in reach that are no members
+	started atomic.Bool
+
+	// The rest belongs to the goroutine of work.
+	draining    bool
+	able        bool // this node could announce when last looked
+	alone       bool // no peer was in sight when last looked, though there should be
+	fencedUntil time.Time
+	fencedFor   *time.Timer // fires at fencedUntil
+	announced   map[announced]bool
+}
+
+// New returns a speaker that does nothing before Run.
+func New(cfg Config) *Speaker {
+	cfg.Port = cmp.Or(cfg.Port, DefaultPort)
+	s := &Speaker{
+		cfg:        cfg,
+		services:   kube.Services(cfg.Client),
+		slices:     kube.EndpointSlices(cfg.Client),
+		nodes:      kube.Nodes(cfg.Client),
+		configMap:  kube.ConfigMap(cfg.Client, cfg.Namespace, cfg.ConfigMap),
+		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
+		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, ServiceName),
+		changed:    make(chan struct{}, 1),
+		joining:    make(chan struct{}, 1),
+		able:       true, // so that the start does not look like a link that came back
+		announced:  map[announced]bool{},
+	}
+	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
+	s.announcer = layer2.New(layer2.Config{Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick})
+	return s
+}
+
+// Ready returns nil once this node takes part: it knows its peers and is able to answer.
+func (s *Speaker) Ready() error {
+	switch {
+	case !s.announcer.Ready():
+		return errors.New("waiting for the network interfaces")
+	case !s.started.Load():
+		return errors.New("waiting for the API server, Secret or peers")
+	}
+	return nil
+}
+
+// kick makes the worker look at everything again.
+func (s *Speaker) kick() {
+	poke(s.changed)
+	poke(s.joining)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // already poked
+	}
+}
+
+// Run takes part until ctx is done and then hands over what this node holds. It goes on answering until others do.
+func (s *Speaker) Run(ctx context.Context) error {
+	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, gctx := errgroup.WithContext(answering)
+	g.Go(func() error { return s.announcer.Run(gctx) })
+	g.Go(func() error {
+		defer stop()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(gctx, cancel)()
+		return s.work(ctx)
+	})
+	return g.Wait()
+}
+
+// work is the life of a speaker.
+func (s *Speaker) work(ctx context.Context) error {
+	if err := s.connect(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	joinerDone := make(chan struct{})
+	go func() { defer close(joinerDone); s.keepJoining(ctx) }()
+	s.joinAll(ctx, startWait)
+	s.started.Store(true)
+	s.loop(ctx)
+	<-joinerDone
+	s.handOver()
+	if err := s.members.Leave(leaveWait); err != nil {
+		s.cfg.Logger.Warn("left without all peers having heard of it", "err", err)
+	}
+	return nil
+}
+
+// connect fills the caches and starts to listen for peers.
+func (s *Speaker) connect(ctx context.Context) error {
+	informers := []cache.SharedIndexInformer{s.services, s.slices, s.nodes, s.configMap, s.secret, s.peerSlices}
+	for _, inf := range informers {
+		if _, err := kube.OnEvent(inf, func(cache.ObjectName) { s.kick() }); err != nil {
+			return err
+		}
+	}
+	if err := kube.Start(ctx, informers...); err != nil {
+		return err
+	}
+	secret, err := s.waitForSecret(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := membership.DeriveKey(secret)
+	if err != nil {
+		return fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
+	}
+	s.members, err = membership.Start(membership.Config{
+		Node: s.cfg.Node, BindAddr: s.cfg.BindAddr, Port: s.cfg.Port, Key: key, Logger: s.cfg.Logger, OnChange: s.kick,
+	})
+	return err
+}
+
+// waitForSecret returns the text that the speakers' key is derived from; the controller makes it.
+func (s *Speaker) waitForSecret(ctx context.Context) ([]byte, error) {
+	name := cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret)
+	for logged := false; ; {
+		secret := kube.Get[corev1.Secret](s.secret, name)
+		if secret != nil && len(secret.Data[kube.SecretKey]) > 0 {
+			return secret.Data[kube.SecretKey], nil
+		}
+		if !logged {
+			s.cfg.Logger.Info("waiting for the Secret that the controller makes", "secret", name.String())
+			logged = true
+		}
+		select {
+		case <-s.changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// loop looks at everything whenever something changed, until ctx is done.
+func (s *Speaker) loop(ctx context.Context) {
+	s.fencedFor = time.NewTimer(0)
+	defer s.fencedFor.Stop()
+	tick := time.NewTicker(watchdog)
+	defer tick.Stop()
+	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
+		select {
+		case <-ctx.Done():
+		case <-s.changed:
+			s.sync()
+		case <-s.fencedFor.C:
+			s.sync()
+		case <-tick.C:
+			if time.Since(last) > pauseLimit {
+				s.rejoin("paused")
+			}
+		}
+	}
+}
