@@ -1,0 +1,2 @@
+// Package cli is the command line of the lab: it parses, calls package cluster, and prints.
+package cli

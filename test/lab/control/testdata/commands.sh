@@ -1,0 +1,44 @@
+etcd \
+  --name=lab \
+  --data-dir=/var/lib/invar-lab/lab/control-plane/etcd \
+  --listen-client-urls=http://127.0.0.1:2379 \
+  --advertise-client-urls=http://127.0.0.1:2379 \
+  --listen-peer-urls=http://127.0.0.1:2380 \
+  --initial-advertise-peer-urls=http://127.0.0.1:2380 \
+  --initial-cluster=lab=http://127.0.0.1:2380 \
+  --unsafe-no-fsync=true \
+  --log-level=warn
+kube-apiserver \
+  --etcd-servers=http://127.0.0.1:2379 \
+  --bind-address=:: \
+  --advertise-address=192.168.1.10 \
+  --service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 \
+  --tls-cert-file=/run/invar-lab/lab/control-plane/apiserver.crt \
+  --tls-private-key-file=/run/invar-lab/lab/control-plane/apiserver.key \
+  --client-ca-file=/run/invar-lab/lab/control-plane/ca.crt \
+  --kubelet-client-certificate=/run/invar-lab/lab/control-plane/kubelet-client.crt \
+  --kubelet-client-key=/run/invar-lab/lab/control-plane/kubelet-client.key \
+  --kubelet-certificate-authority=/run/invar-lab/lab/control-plane/ca.crt \
+  --kubelet-preferred-address-types=InternalIP \
+  --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+  --service-account-key-file=/run/invar-lab/lab/control-plane/service-account.key \
+  --service-account-signing-key-file=/run/invar-lab/lab/control-plane/service-account.key \
+  --authorization-mode=Node,RBAC \
+  --enable-admission-plugins=NodeRestriction \
+  --allow-privileged=true \
+  --enable-aggregator-routing=true
+kube-controller-manager \
+  --kubeconfig=/run/invar-lab/lab/control-plane/controller-manager.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --leader-elect=false \
+  --use-service-account-credentials=true \
+  --service-account-private-key-file=/run/invar-lab/lab/control-plane/service-account.key \
+  --root-ca-file=/run/invar-lab/lab/control-plane/ca.crt \
+  --cluster-signing-cert-file=/run/invar-lab/lab/control-plane/ca.crt \
+  --cluster-signing-key-file=/run/invar-lab/lab/control-plane/ca.key \
+  --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 \
+  --service-cluster-ip-range=10.96.0.0/16,fd00:96::/112
+kube-scheduler \
+  --kubeconfig=/run/invar-lab/lab/control-plane/scheduler.kubeconfig \
+  --bind-address=127.0.0.1 \
+  --leader-elect=false

@@ -1,0 +1,2 @@
+// Package labtest helps the tests of the lab's packages.
+package labtest
