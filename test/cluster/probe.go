@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"cmp"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How a Prober looks: a new connection each probeInterval, which has probeTimeout to be established. The timeout is below
+// the second after which TCP repeats a lost SYN, so an attempt tells about the moment at which it began.
+const (
+	probeInterval = 5 * time.Millisecond
+	probeTimeout  = 300 * time.Millisecond
+)
+
+// Attempt is one attempt to open a connection.
+type Attempt struct {
+	Start time.Time
+	OK    bool
+}
+
+// Prober opens connections from a host, one after the other without waiting for each, until it is stopped.
+type Prober struct {
+	stop     chan struct{}
+	workers  sync.WaitGroup
+	mu       sync.Mutex
+	attempts []Attempt
+}
+
+// Probe starts a Prober that connects from host to addr.
+func (c *Cluster) Probe(host string, addr netip.AddrPort) *Prober {
+	p := &Prober{stop: make(chan struct{})}
+	starts := make(chan time.Time)
+	p.workers.Go(func() {
+		defer close(starts)
+		tick := time.NewTicker(probeInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-tick.C:
+				starts <- time.Now()
+			}
+		}
+	})
+	// Each worker is a thread in the host's network. There are enough of them for all attempts to time out at once.
+	for range probeTimeout / probeInterval * 2 {
+		p.workers.Go(func() { _ = c.Do(host, func() error { p.work(addr, starts); return nil }) })
+	}
+	return p
+}
+
+func (p *Prober) work(addr netip.AddrPort, starts <-chan time.Time) {
+	for range starts {
+		a := Attempt{Start: time.Now()}
+		conn, err := net.DialTimeout("tcp", addr.String(), probeTimeout)
+		if err == nil {
+			a.OK = true
+			conn.Close()
+		}
+		p.mu.Lock()
+		p.attempts = append(p.attempts, a)
+		p.mu.Unlock()
+	}
+}
+
+// Since returns the attempts that began at t or later and are decided, in the order in which they began.
+func (p *Prober) Since(t time.Time) []Attempt {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Attempt
+	for _, a := range p.attempts {
+		if !a.Start.Before(t) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b Attempt) int { return cmp.Compare(a.Start.UnixNano(), b.Start.UnixNano()) })
+	return out
+}
+
+// Stop waits for the attempts under way and returns all.
+func (p *Prober) Stop() []Attempt {
+	close(p.stop)
+	p.workers.Wait()
+	return p.Since(time.Time{})
+}
+
+// Outage returns for how long new connections failed: from the start of the first failed attempt to the start of the first
+// of the successful ones after the last failure; and whether there was such a success. Without a failure it returns 0.
+func Outage(attempts []Attempt) (outage time.Duration, recovered bool) {
+	first, last := -1, -1
+	for i, a := range attempts {
+		if !a.OK {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	if first < 0 {
+		return 0, true
+	}
+	if last == len(attempts)-1 {
+		return attempts[last].Start.Sub(attempts[first].Start), false
+	}
+	return attempts[last+1].Start.Sub(attempts[first].Start), true
+}
