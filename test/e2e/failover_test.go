@@ -1,0 +1,203 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/invar-lb/invar/test/cluster"
+)
+
+// failoverBound is the promise of this version: for no longer do new connections fail when a node or a speaker is lost.
+const failoverBound = 3 * time.Second
+
+// settle is for how long connections must succeed after the last one that failed.
+const settle = time.Second
+
+// announcedService makes a Service with policy Local, so that no connection goes to a pod on a node that is lost, and
+// returns its address and the node that announces it.
+func announcedService(t *testing.T, name string) (addr netip.AddrPort, node string) {
+	t.Helper()
+	create(t, name, local)
+	wantAddresses(t, name, "192.168.1.160")
+	wantHTTP(t, "192.168.1.160")
+	return netip.MustParseAddrPort("192.168.1.160:80"), holder(t, "192.168.1.160")
+}
+
+// outage runs f while the host on the LAN opens connections, waits until they succeed again, and returns for how long
+// they failed.
+func outage(t *testing.T, addr netip.AddrPort, f func()) time.Duration {
+	t.Helper()
+	p := lab.Probe(cluster.Client, addr)
+	start := time.Now()
+	f()
+	eventually(t, "connections succeed again", func(context.Context) error {
+		attempts := p.Since(start)
+		gap, ok := cluster.Outage(attempts)
+		if !ok || len(attempts) == 0 || attempts[len(attempts)-1].Start.Sub(start) < gap+2*settle {
+			return fmt.Errorf("failed for %s", gap)
+		}
+		return nil
+	})
+	gap, _ := cluster.Outage(p.Stop())
+	t.Logf("new connections failed for %d ms", gap.Milliseconds())
+	return gap
+}
+
+func TestNodeCut(t *testing.T) {
+	addr, node := announcedService(t, "cut")
+	gap := outage(t, addr, func() {
+		if err := lab.Lab(t.Context(), "cut", node); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { healed(t, node) })
+	if gap == 0 || gap > failoverBound {
+		t.Errorf("new connections failed for %s, want more than nothing and at most %s", gap, failoverBound)
+	}
+	next := holder(t, addr.Addr().String())
+	if next == node {
+		t.Errorf("%s is still answered by %s, which is cut off", addr.Addr(), node)
+	}
+
+	// The node comes back and takes nothing back, not even for a moment.
+	gap = outage(t, addr, func() { healed(t, node) })
+	if gap > 0 {
+		t.Errorf("connections failed for %s when %s came back", gap, node)
+	}
+	if now := holder(t, addr.Addr().String()); now != next {
+		t.Errorf("%s moved from %s to %s when %s came back", addr.Addr(), next, now, node)
+	}
+}
+
+// healed plugs a node in again and waits until its speaker is ready and Kubernetes knows.
+func healed(t *testing.T, node string) {
+	t.Helper()
+	if err := lab.Lab(context.WithoutCancel(t.Context()), "heal", node); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, node+" is Ready", func(ctx context.Context) error {
+		_, err := lab.Kubectl(ctx, "wait", "--for=condition=Ready", "node/"+node, "--timeout=1s")
+		return err
+	})
+}
+
+func TestSpeakerKilled(t *testing.T) {
+	addr, node := announcedService(t, "killed")
+	gap := outage(t, addr, func() {
+		if err := syscall.Kill(speakerPID(t, node), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if gap > failoverBound {
+		t.Errorf("new connections failed for %s, want at most %s", gap, failoverBound)
+	}
+	holder(t, addr.Addr().String())
+}
+
+func TestSpeakerDeleted(t *testing.T) {
+	addr, node := announcedService(t, "deleted")
+	gap := outage(t, addr, func() {
+		_, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "delete", "pod", "-l", "component=speaker",
+			"--field-selector", "spec.nodeName="+node, "--wait=true")
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if gap > 0 {
+		t.Errorf("new connections failed for %s, want none to fail: a speaker that leaves hands over first", gap)
+	}
+	if now := holder(t, addr.Addr().String()); now == node {
+		t.Errorf("%s is answered by %s again, whose speaker left", addr.Addr(), now)
+	}
+	speakersReady(t)
+}
+
+func TestRollout(t *testing.T) {
+	addr, _ := announcedService(t, "rollout")
+	gap := outage(t, addr, func() {
+		if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "rollout", "restart", "daemonset/speaker"); err != nil {
+			t.Fatal(err)
+		}
+		speakersReady(t)
+	})
+	if gap > 0 {
+		t.Errorf("new connections failed for %s during a rollout, want none to fail", gap)
+	}
+	holder(t, addr.Addr().String())
+}
+
+func TestExcludeLabelMovesAway(t *testing.T) {
+	addr, node := announcedService(t, "excluded")
+	const label = "node.kubernetes.io/exclude-from-external-load-balancers"
+	t.Cleanup(func() {
+		if _, err := lab.Kubectl(context.WithoutCancel(t.Context()), "label", "node", node, label+"-"); err != nil {
+			t.Error(err)
+		}
+	})
+	gap := outage(t, addr, func() {
+		if _, err := lab.Kubectl(t.Context(), "label", "node", node, label+"="); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "another node announces", func(ctx context.Context) error {
+			now, err := lab.Holder(ctx, addr.Addr())
+			if err == nil && now == node {
+				err = fmt.Errorf("%s still does", node)
+			}
+			return err
+		})
+	})
+	if gap > 0 {
+		t.Errorf("new connections failed for %s, want none to fail", gap)
+	}
+}
+
+func speakersReady(t *testing.T) {
+	t.Helper()
+	if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "rollout", "status", "daemonset/speaker", "--timeout=120s"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// speakerPID finds the speaker's process of a node: the one named speaker in the node's network namespace.
+func speakerPID(t *testing.T, node string) int {
+	t.Helper()
+	h, err := lab.Host(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ns syscall.Stat_t
+	if err := syscall.Stat(h.NetNS, &ns); err != nil {
+		t.Fatal(err)
+	}
+	commands, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range commands {
+		var st syscall.Stat_t
+		name, err := os.ReadFile(file)
+		if err != nil || strings.TrimSpace(string(name)) != "speaker" {
+			continue
+		}
+		dir := filepath.Dir(file)
+		if syscall.Stat(filepath.Join(dir, "ns", "net"), &st) == nil && st.Ino == ns.Ino && st.Dev == ns.Dev {
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	t.Fatalf("no process named speaker in the network of %s", node)
+	return 0
+}
