@@ -1,0 +1,87 @@
+# `make` alone lists the targets. Recipes are a line or two; what is longer lies in hack/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The version of the image, in the binaries and, checked by a test, in config/base.
+VERSION ?= v0.1.0
+IMAGE ?= ghcr.io/invar-lb/invar:$(VERSION)
+IMAGE_MAX_MB := 40
+GOARCH ?= $(shell go env GOARCH)
+CMDS := $(notdir $(wildcard cmd/*))
+LDFLAGS := -s -w -X github.com/invar-lb/invar/pkg/daemon.Version=$(VERSION)
+
+# Stamping binaries with git's state would fail in a checkout that belongs to another user, as in containers.
+export GOFLAGS := $(shell go env GOFLAGS) -buildvcs=false
+export VERSION
+# What tests and the demo may be told: see `make help`.
+export DEMO_KEEP ?= 1
+export FUZZTIME ?= 30s
+export COUNT ?= 6
+export RUN E2E_KEEP
+
+.PHONY: help
+help: ## List the targets
+	@echo "Invar $(VERSION), a Layer 2 load balancer for Kubernetes. Targets:"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(CMDS:%=bin/%) ## Build the binaries into bin/
+
+.PHONY: $(CMDS:%=bin/%)
+$(CMDS:%=bin/%):
+	CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/$(@F)
+
+.PHONY: image
+image: build ## Build the image as bin/invar-image.tar, without a Docker engine; prints its size
+	hack/image.sh $(IMAGE) $(GOARCH) $(IMAGE_MAX_MB) $(CMDS)
+
+.PHONY: manifests
+manifests: ## Render manifests/ from config/
+	hack/manifests.sh
+
+.PHONY: check
+check: ## Check format, vet, staticcheck, go.mod files, manifests and the import table
+	hack/check.sh
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests, with the race detector if there is a C compiler; needs nothing but Go
+	hack/test-unit.sh
+
+.PHONY: test
+test: ## Run all tests, on real links and on a real cluster too; needs root and installs Debian packages
+	hack/test.sh
+
+.PHONY: test-e2e
+test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
+	hack/e2e.sh
+
+.PHONY: demo
+demo: root-deps image lab ## Show an address given, answered and failed over on a lab (DEMO_KEEP=0: take it down at the end)
+	go run ./test/demo
+
+.PHONY: lab
+lab: ## Build bin/lab, a Kubernetes cluster in network namespaces; minutes when cold
+	@echo "building bin/lab with Kubernetes in it: minutes for the first time, seconds later" >&2
+	go build -C test/lab -ldflags "$$(cat test/lab/ldflags)" -o ../../bin/lab .
+
+.PHONY: lab-up
+lab-up: root-deps image lab ## Bring a lab up with this tree's image (LAB_NAME=name: not the one named lab)
+	bin/lab up --image bin/invar-image.tar
+
+.PHONY: lab-down
+lab-down: lab ## Take the lab down and remove all of it
+	bin/lab down
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (30s)
+	hack/fuzz.sh
+
+.PHONY: bench
+bench: ## Run the benchmarks COUNT times (6) and print benchstat's summary
+	hack/bench.sh
+
+.PHONY: root-deps
+root-deps:
+	@hack/require-root.sh
+	@hack/deps.sh cc lab

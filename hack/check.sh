@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Runs every check, also after one has failed, and fails if one did.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=$PWD/hack/tools/go.mod
+modules=(. hack/tools test/lab)
+failed=()
+
+# check NAME COMMAND...
+check() {
+  local name=$1 start=$SECONDS
+  shift
+  echo "--- check: $name"
+  if "$@"; then
+    echo "    ok ($((SECONDS - start))s)"
+  else
+    echo "    FAILED ($((SECONDS - start))s)"
+    failed+=("$name")
+  fi
+}
+
+format() {
+  local unformatted
+  unformatted=$(go tool -modfile="$tools" gofumpt -l .) || return
+  [[ -z $unformatted ]] || { printf 'not in gofumpt'\''s format:\n%s\n' "$unformatted"; return 1; }
+}
+
+check 'gofumpt' format
+for module in "${modules[@]}"; do
+  check "go mod tidy ($module)" go -C "$module" mod tidy -diff
+  check "go vet ($module)" go -C "$module" vet ./...
+done
+check 'go vet -tags e2e' go vet -tags e2e ./...
+# The lab is left to vet: it links all of Kubernetes, which takes staticcheck minutes.
+check 'staticcheck' go tool -modfile="$tools" staticcheck -tags e2e ./...
+check 'staticcheck (hack/tools)' go -C hack/tools tool staticcheck ./...
+check 'manifests' hack/manifests.sh --check
+check 'import table' go test -count=1 ./test/imports
+check 'objects in manifests' go test -count=1 ./test/manifests
+
+if ((${#failed[@]})); then
+  printf 'check failed: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo 'all checks passed'

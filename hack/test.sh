@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Runs all tests: units, packets on real links, the lab's own, and the end-to-end ones on a lab.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+section() { echo "=== test: $* ($((SECONDS / 60)) min since start)"; }
+
+hack/require-root.sh
+hack/deps.sh cc lab
+
+section 'units, and packets on real links'
+INVAR_TEST_ROOT=1 hack/test-unit.sh
+section 'image and lab (Kubernetes is compiled once: minutes)'
+make image lab
+section "the lab's units"
+go -C test/lab test ./...
+section 'end to end, on a lab of three nodes'
+hack/e2e.sh
+section 'all passed'
