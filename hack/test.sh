@@ -13,7 +13,7 @@ INVAR_TEST_ROOT=1 hack/test-unit.sh
 section 'image and lab (Kubernetes is compiled once: minutes)'
 make image lab
 section "the lab's units"
-go -C test/lab test ./...
+INVAR_TEST_ROOT=1 go -C test/lab test ./...
 section 'end to end, on a lab of three nodes'
 hack/e2e.sh
 section 'all passed'

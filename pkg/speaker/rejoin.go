@@ -91,20 +91,27 @@ func (s *Speaker) keepJoining(ctx context.Context) {
 }
 
 // rejoin is for when what this node knows may be from the past. It answers for nothing until it has exchanged claims with
-// one of its peers, or until the fence is over if none is in reach.
+// one of its peers, or until the fence is over if none is in reach. And it claims nothing until its view of who lives has
+// settled: a peer that it took for dead is a member again only when that peer has heard of it and denied it.
 func (s *Speaker) rejoin(cause string) {
 	s.cfg.Logger.Warn("what this speaker knows may be out of date; asking the peers", "cause", cause)
 	s.cfg.Metrics.rejoins.WithLabelValues(cause).Inc()
 	s.announcer.Set(nil)
-	if err := s.joinAny(rejoinWait); err != nil {
+	err := s.joinAny(rejoinWait)
+	s.modestUntil = time.Now().Add(modesty)
+	s.wake(modesty)
+	if err != nil {
 		s.cfg.Logger.Warn("no peer in reach; silent for a while", "for", fence, "err", err)
 		s.fencedUntil = time.Now().Add(fence)
-		s.fencedFor.Reset(fence)
+		s.wake(fence)
 		return
 	}
 	s.fencedUntil = time.Time{}
 	s.sync()
 }
+
+// wake makes the worker look at everything after d.
+func (s *Speaker) wake(d time.Duration) { time.AfterFunc(d, s.kick) }
 
 var errNoPeer = errors.New("no peer answered in time")
 

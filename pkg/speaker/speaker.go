@@ -30,6 +30,7 @@ const (
 	startWait    = 3 * time.Second         // for all listed peers to be reached at the start
 	rejoinWait   = time.Second             // for one peer to be reached after a doubt
 	fence        = 2 * time.Second         // silence of a node that sees no peer
+	modesty      = time.Second             // without new claims after a doubt
 	watchdog     = 100 * time.Millisecond  // between looks at the clock
 	pauseLimit   = membership.MinDetection // without a look at the clock: peers may have taken over
 	handOverWait = 4 * time.Second         // for others to take over when this speaker leaves
@@ -72,10 +73,10 @@ type Speaker struct {
 
 	// The rest belongs to the goroutine of work.
 	draining    bool
-	able        bool // this node could announce when last looked
-	alone       bool // no peer was in sight when last looked, though there should be
-	fencedUntil time.Time
-	fencedFor   *time.Timer // fires at fencedUntil
+	able        bool      // this node could announce when last looked
+	alone       bool      // no peer was in sight when last looked, though there should be
+	fencedUntil time.Time // answers for nothing
+	modestUntil time.Time // claims nothing
 	announced   map[announced]bool
 }
 
@@ -152,6 +153,7 @@ func (s *Speaker) work(ctx context.Context) error {
 	go func() { defer close(joinerDone); s.keepJoining(ctx) }()
 	s.joinAll(ctx, startWait)
 	s.started.Store(true)
+	s.kick()
 	s.loop(ctx)
 	<-joinerDone
 	s.handOver()
@@ -208,16 +210,12 @@ func (s *Speaker) waitForSecret(ctx context.Context) ([]byte, error) {
 
 // loop looks at everything whenever something changed, until ctx is done.
 func (s *Speaker) loop(ctx context.Context) {
-	s.fencedFor = time.NewTimer(0)
-	defer s.fencedFor.Stop()
 	tick := time.NewTicker(watchdog)
 	defer tick.Stop()
 	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
-			s.sync()
-		case <-s.fencedFor.C:
 			s.sync()
 		case <-tick.C:
 			if time.Since(last) > pauseLimit {

@@ -115,6 +115,9 @@ func (s *Speaker) act(f facts) {
 
 // claim adds to claims what this node should hold and does not, and returns it.
 func (s *Speaker) claim(f facts, claims election.Claims) []election.Claim {
+	if time.Now().Before(s.modestUntil) {
+		return nil
+	}
 	var made []election.Claim
 	plan := election.Plan(f.addresses, f.draining, claims)
 	for _, a := range f.addresses {

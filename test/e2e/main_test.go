@@ -161,14 +161,14 @@ func create(t *testing.T, name string, opts ...option) {
 	t.Cleanup(func() { remove(t, name) })
 }
 
-// remove deletes a Service, if it is still there, and waits until its address is silent.
+// remove deletes a Service, if it is still there, and waits until nobody announces what it had, unless another Service has
+// got it meanwhile.
 func remove(t *testing.T, name string) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	services := lab.Kube.CoreV1().Services(namespace)
-	s, err := services.Get(ctx, name, metav1.GetOptions{})
+	s, err := service(ctx, name)
 	if err == nil {
-		err = services.Delete(ctx, name, metav1.DeleteOptions{})
+		err = lab.Kube.CoreV1().Services(namespace).Delete(ctx, name, metav1.DeleteOptions{})
 	}
 	if apierrors.IsNotFound(err) {
 		return
@@ -177,8 +177,28 @@ func remove(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	for _, in := range s.Status.LoadBalancer.Ingress {
-		silent(t, netip.MustParseAddr(in.IP))
+		eventually(t, in.IP+" is silent or another Service's", func(ctx context.Context) error {
+			return free(ctx, netip.MustParseAddr(in.IP))
+		})
 	}
+}
+
+// free returns nil if nobody answers for an address, or the right one does since it is a Service's.
+func free(ctx context.Context, addr netip.Addr) error {
+	list, err := lab.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, s := range list.Items {
+		if len(s.Status.LoadBalancer.Ingress) > 0 && s.Status.LoadBalancer.Ingress[0].IP == addr.String() {
+			return nil
+		}
+	}
+	macs, err := lab.Answers(ctx, cluster.Client, addr)
+	if err == nil && len(macs) > 0 {
+		err = fmt.Errorf("%v answer for %s", macs, addr)
+	}
+	return err
 }
 
 // silent waits until nobody answers for an address.
