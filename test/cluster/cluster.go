@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -33,6 +35,7 @@ type Cluster struct {
 	Kube kubernetes.Interface
 
 	hosts []Host
+	port  atomic.Uint32 // last port that a connection attempt came from
 }
 
 // Host is one host of the lab.
@@ -52,6 +55,7 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{Name: name, Root: root}
+	c.port.Store(rand.Uint32()) // an earlier process may have used some a moment ago
 	out, err := c.output(ctx, "status", "--json")
 	if err != nil {
 		return nil, err

@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -16,14 +19,20 @@ const (
 	probeTimeout  = 300 * time.Millisecond
 )
 
+// The ports that attempts come from are taken in turn, which lasts minutes at this rate. The kernel would take them from a
+// smaller range at random, and now and then one that a node's connection tracking still knows from an earlier connection:
+// such an attempt fails though nothing is wrong.
+const firstPort, lastPort = 2000, 65000
+
 // Attempt is one attempt to open a connection.
 type Attempt struct {
 	Start time.Time
-	OK    bool
+	Err   error // nil: the connection was established
 }
 
 // Prober opens connections from a host, one after the other without waiting for each, until it is stopped.
 type Prober struct {
+	port     *atomic.Uint32 // the cluster's
 	stop     chan struct{}
 	workers  sync.WaitGroup
 	mu       sync.Mutex
@@ -32,7 +41,7 @@ type Prober struct {
 
 // Probe starts a Prober that connects from host to addr.
 func (c *Cluster) Probe(host string, addr netip.AddrPort) *Prober {
-	p := &Prober{stop: make(chan struct{})}
+	p := &Prober{port: &c.port, stop: make(chan struct{})}
 	starts := make(chan time.Time)
 	p.workers.Go(func() {
 		defer close(starts)
@@ -57,14 +66,26 @@ func (c *Cluster) Probe(host string, addr netip.AddrPort) *Prober {
 func (p *Prober) work(addr netip.AddrPort, starts <-chan time.Time) {
 	for range starts {
 		a := Attempt{Start: time.Now()}
-		conn, err := net.DialTimeout("tcp", addr.String(), probeTimeout)
-		if err == nil {
-			a.OK = true
-			conn.Close()
-		}
+		a.Err = p.connect(addr)
 		p.mu.Lock()
 		p.attempts = append(p.attempts, a)
 		p.mu.Unlock()
+	}
+}
+
+// connect opens a connection from the next port that is free, and closes it.
+func (p *Prober) connect(addr netip.AddrPort) error {
+	for {
+		port := firstPort + int(p.port.Add(1)%(lastPort-firstPort))
+		d := net.Dialer{Timeout: probeTimeout, LocalAddr: &net.TCPAddr{Port: port}}
+		conn, err := d.Dial("tcp", addr.String())
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return conn.Close()
 	}
 }
 
@@ -94,7 +115,7 @@ func (p *Prober) Stop() []Attempt {
 func Outage(attempts []Attempt) (outage time.Duration, recovered bool) {
 	first, last := -1, -1
 	for i, a := range attempts {
-		if !a.OK {
+		if a.Err != nil {
 			if first < 0 {
 				first = i
 			}
