@@ -43,6 +43,7 @@ type harness struct {
 	client   *fake.Clientset
 	recorder *record.FakeRecorder
 	version  int
+	retry    bool // failed writes are tried again at once, without the queue's back-off
 }
 
 func newHarness(t *testing.T, services ...*corev1.Service) *harness {
@@ -51,18 +52,26 @@ func newHarness(t *testing.T, services ...*corev1.Service) *harness {
 	for _, s := range services {
 		objs = append(objs, s)
 	}
-	client := fake.NewClientset(objs...)
-	recorder := record.NewFakeRecorder(100)
-	c := New(Config{
-		Client: client, Recorder: recorder, Logger: slog.New(slog.DiscardHandler),
+	h := &harness{t: t, client: fake.NewClientset(objs...), recorder: record.NewFakeRecorder(100_000)}
+	h.boot()
+	return h
+}
+
+// boot makes a controller as after a start of the process: it knows what the API server has.
+func (h *harness) boot() {
+	h.t.Helper()
+	h.term = newTerm(New(Config{
+		Client: h.client, Recorder: h.recorder, Logger: slog.New(slog.DiscardHandler),
 		Metrics:   NewMetrics(prometheus.NewRegistry()),
 		Namespace: namespace, ConfigMap: "config", Identity: "test",
-	})
-	h := &harness{term: newTerm(c), t: t, client: client, recorder: recorder}
-	for _, s := range services {
-		h.see(s)
+	}))
+	list, err := h.client.CoreV1().Services("").List(h.t.Context(), metav1.ListOptions{})
+	must(h.t, err)
+	for i := range list.Items {
+		if list.Items[i].Spec.Type == corev1.ServiceTypeLoadBalancer {
+			h.see(&list.Items[i])
+		}
 	}
-	return h
 }
 
 // start begins the term with the given configuration; an empty one is a ConfigMap that is missing.
@@ -159,6 +168,8 @@ func (h *harness) work() *harness {
 		h.finish(result{key: k, outcome: out, err: err})
 		if err == nil {
 			h.refresh(k)
+		} else if h.retry {
+			h.queue.Add(k)
 		}
 	}
 	return h
