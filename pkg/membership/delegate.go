@@ -44,12 +44,13 @@ func (d delegate) LocalState(bool) []byte {
 
 func (d delegate) MergeRemoteState(buf []byte, _ bool) { d.m.receive(buf) }
 
-// events only says that something changed: what is true now is asked for by Peers.
+// events says that something changed: what is true now is asked for by Peers. It also notes who vanished.
 type events struct{ m *Members }
 
 var _ memberlist.EventDelegate = events{}
 
 func (e events) NotifyJoin(n *memberlist.Node) {
+	e.setLost(n, false)
 	e.m.cfg.Logger.Info("speaker joined", "node", n.Name, "ip", n.Addr.String())
 	if n.Name != e.m.cfg.Node {
 		go e.m.greet(n) // memberlist holds its lock during this call
@@ -58,8 +59,20 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 }
 
 func (e events) NotifyLeave(n *memberlist.Node) {
-	e.m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String())
+	lost := !e.m.metaOf(n).Draining // one that takes its leave says so before
+	e.setLost(n, lost)
+	e.m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String(), "lost", lost)
 	e.m.cfg.OnChange()
+}
+
+func (e events) setLost(n *memberlist.Node, lost bool) {
+	e.m.mu.Lock()
+	defer e.m.mu.Unlock()
+	if lost {
+		e.m.lost[n.Name] = true
+	} else {
+		delete(e.m.lost, n.Name)
+	}
 }
 
 func (e events) NotifyUpdate(*memberlist.Node) { e.m.cfg.OnChange() }

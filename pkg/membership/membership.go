@@ -63,6 +63,7 @@ type Members struct {
 	meta      Meta
 	claims    election.Claims
 	contested map[netip.Addr]bool
+	lost      map[string]bool // members that vanished without a word
 }
 
 // DeriveKey turns the text of Secret memberlist into an AES-256 key (HKDF, RFC 5869, with SHA-256).
@@ -77,7 +78,7 @@ func DeriveKey(secret []byte) ([]byte, error) {
 func Start(cfg Config) (*Members, error) {
 	m := &Members{
 		cfg: cfg, started: make(chan struct{}), meta: Meta{Version: metaVersion},
-		claims: election.Claims{}, contested: map[netip.Addr]bool{},
+		claims: election.Claims{}, contested: map[netip.Addr]bool{}, lost: map[string]bool{},
 	}
 	list, err := memberlist.Create(m.profile())
 	if err != nil {
@@ -160,14 +161,27 @@ func (m *Members) Peers() []Peer {
 	var peers []Peer
 	for _, n := range m.list.Members() {
 		addr, _ := netip.AddrFromSlice(n.Addr)
-		p := Peer{Name: n.Name, Addr: addr.Unmap()}
-		if err := json.Unmarshal(n.Meta, &p.Meta); err != nil {
-			m.cfg.Logger.Debug("peer's metadata is not understood", "node", n.Name, "err", err)
-		}
-		peers = append(peers, p)
+		peers = append(peers, Peer{Name: n.Name, Addr: addr.Unmap(), Meta: m.metaOf(n)})
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers
+}
+
+// metaOf reads what a member tells about itself; of one that can't be understood, nothing is known.
+func (m *Members) metaOf(n *memberlist.Node) (meta Meta) {
+	if err := json.Unmarshal(n.Meta, &meta); err != nil {
+		m.cfg.Logger.Debug("peer's metadata is not understood", "node", n.Name, "err", err)
+	}
+	return meta
+}
+
+// Alone reports whether no peer is in sight though there was one that did not take its leave: either it is gone or this
+// speaker is cut off, which from here look the same.
+func (m *Members) Alone() bool {
+	m.mu.Lock()
+	lost := len(m.lost) > 0
+	m.mu.Unlock()
+	return lost && m.list.NumMembers() == 1
 }
 
 // SetMeta tells the peers what has changed about this speaker and returns once they have been told, or after timeout.

@@ -141,11 +141,17 @@ func TestMetaLeaveAndCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 left", func() bool { return slices.Equal(a.names(), []string{"node1", "node3"}) })
+	if a.Alone() {
+		t.Error("alone, with node3 in sight and node2 having taken its leave")
+	}
 
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node3's crash is seen", func() bool { return slices.Equal(a.names(), []string{"node1"}) })
+	if !a.Alone() {
+		t.Error("not alone, though node3 vanished and nobody is left")
+	}
 }
 
 func TestWrongKeyStaysOut(t *testing.T) {
@@ -225,5 +231,27 @@ func TestStaleClaimIsContested(t *testing.T) {
 	b.eventually(t, "the stale claim is noticed", func() bool { return slices.Equal(b.Contested(), []netip.Addr{x}) })
 	if again := b.Contested(); len(again) != 0 {
 		t.Errorf("contested a second time: %v", again)
+	}
+}
+
+// TestLeaveTakingLeavesNobodyAlone is about the last peer: if it took its leave, there is nothing to doubt.
+func TestLeaveTakingLeavesNobodyAlone(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetMeta(true, true, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	a.eventually(t, "node2 drains", func() bool {
+		return slices.ContainsFunc(a.Peers(), func(p Peer) bool { return p.Name == "node2" && p.Meta.Draining })
+	})
+	if err := b.Leave(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	a.eventually(t, "node2 left", func() bool { return slices.Equal(a.names(), []string{"node1"}) })
+	if a.Alone() {
+		t.Error("alone, though node2 took its leave")
 	}
 }

@@ -28,8 +28,7 @@ const ServiceName = "speaker"
 // Timing of what has no better signal.
 const (
 	startWait    = 3 * time.Second         // for all listed peers to be reached at the start
-	rejoinWait   = time.Second             // for one peer to be reached after a doubt
-	fence        = 2 * time.Second         // silence of a node that sees no peer
+	fence        = 500 * time.Millisecond  // silence of a node that reaches no peer
 	modesty      = time.Second             // without new claims after a doubt
 	watchdog     = 100 * time.Millisecond  // between looks at the clock
 	pauseLimit   = membership.MinDetection // without a look at the clock: peers may have taken over
@@ -219,7 +218,7 @@ func (s *Speaker) loop(ctx context.Context) {
 			s.sync()
 		case <-tick.C:
 			if time.Since(last) > pauseLimit {
-				s.rejoin("paused")
+				s.rejoin(doubtPaused)
 			}
 		}
 	}

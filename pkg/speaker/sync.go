@@ -21,8 +21,8 @@ func (s *Speaker) sync() {
 	peers := s.members.Peers()
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	f := gather(s.inputs(peers))
-	if cause := s.doubt(peers, f); cause != "" {
-		s.rejoin(cause)
+	if d, ok := s.look(f); ok {
+		s.rejoin(d)
 		return
 	}
 	if time.Now().Before(s.fencedUntil) {
@@ -65,24 +65,24 @@ func (s *Speaker) pools() []config.Pool {
 	return cfg.Pools
 }
 
-// doubt returns why what this node knows may be from the past, or "". It also tells the peers whether this node is able
-// to announce.
-func (s *Speaker) doubt(peers []membership.Peer, f facts) (cause string) {
+// look compares this node's situation with that of the last look, and returns why there is doubt now, if there is. It also
+// tells the peers whether this node is able to announce.
+func (s *Speaker) look(f facts) (d doubt, ok bool) {
 	able := s.canAnnounce(f)
-	alone := len(peers) == 1 && len(s.listed()) > 0
+	alone := s.members.Alone()
 	switch {
 	case able && !s.able:
-		cause = "link is back"
+		d, ok = doubtLink, true
 	case alone && !s.alone:
-		cause = "no peer in sight"
+		d, ok = doubtAlone, true
 	case !alone && s.alone:
-		cause = "peers are back"
+		d, ok = doubtReturn, true
 	}
 	s.able, s.alone = able, alone
 	if err := s.members.SetMeta(able, s.draining, metaWait); err != nil {
 		s.cfg.Logger.Debug("not all peers have heard of this node's state", "err", err)
 	}
-	return cause
+	return d, ok
 }
 
 // canAnnounce reports whether some interface can carry at least one of the addresses; without addresses it is enough
