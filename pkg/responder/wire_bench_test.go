@@ -45,6 +45,9 @@ func (c *client) roundTrip(frame, buf []byte, from [4]byte) time.Duration {
 	}
 	for {
 		n, err := unix.Read(c.fd, buf)
+		if errors.Is(err, unix.EINTR) {
+			continue // the scheduler's signals
+		}
 		if err != nil {
 			c.b.Fatal("no answer: ", err)
 		}
