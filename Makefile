@@ -18,6 +18,7 @@ export VERSION
 export DEMO_KEEP ?= 1
 export FUZZTIME ?= 30s
 export COUNT ?= 6
+N ?= 1000
 export RUN E2E_KEEP
 
 .PHONY: help
@@ -80,6 +81,14 @@ fuzz: ## Fuzz each target for FUZZTIME (30s)
 .PHONY: bench
 bench: ## Run the benchmarks COUNT times (6) and print benchstat's summary
 	hack/bench.sh
+
+.PHONY: bench-alloc
+bench-alloc: ## Print a line of JSON for each fill level of a pool: nanoseconds for one allocation
+	@hack/bench-alloc.sh
+
+.PHONY: bench-services
+bench-services: root-deps image lab ## Create N (1000) Services on a lab; print a line of JSON: seconds until the last has its address
+	@go run ./test/bench/services -n $(N)
 
 .PHONY: root-deps
 root-deps:
