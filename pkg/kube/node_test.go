@@ -1,0 +1,184 @@
+package kube
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/cache"
+)
+
+func TestNodeOf(t *testing.T) {
+	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus) corev1.NodeStatus {
+		return corev1.NodeStatus{Conditions: []corev1.NodeCondition{
+			{Type: corev1.NodeReady, Status: corev1.ConditionFalse}, {Type: kind, Status: status},
+		}}
+	}
+	exclude := map[string]string{corev1.LabelNodeExcludeBalancers: ""}
+	tests := []struct {
+		name   string
+		labels map[string]string
+		status corev1.NodeStatus
+		want   Node
+	}{
+		{name: "bare", want: Node{Name: "node1"}},
+		{
+			name: "labels", labels: map[string]string{"zone": "a"},
+			want: Node{Name: "node1", Labels: map[string]string{"zone": "a"}},
+		},
+		{name: "excluded", labels: exclude, want: Node{Name: "node1", Labels: exclude, Excluded: true}},
+		{
+			name: "excluded, whatever the value", labels: map[string]string{corev1.LabelNodeExcludeBalancers: "false"},
+			want: Node{Name: "node1", Labels: map[string]string{corev1.LabelNodeExcludeBalancers: "false"}, Excluded: true},
+		},
+		{
+			name: "no network", status: condition(corev1.NodeNetworkUnavailable, corev1.ConditionTrue),
+			want: Node{Name: "node1", NetworkUnavailable: true},
+		},
+		{name: "network", status: condition(corev1.NodeNetworkUnavailable, corev1.ConditionFalse), want: Node{Name: "node1"}},
+		{
+			name: "network unknown", status: condition(corev1.NodeNetworkUnavailable, corev1.ConditionUnknown),
+			want: Node{Name: "node1"},
+		},
+		{name: "another trouble", status: condition(corev1.NodeDiskPressure, corev1.ConditionTrue), want: Node{Name: "node1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := NodeOf(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1", Labels: tt.labels}, Status: tt.status})
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// slice returns an EndpointSlice of a Service in namespace default.
+func slice(name, service string, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: service},
+		},
+		Endpoints: endpoints,
+	}
+}
+
+// fill puts objects into the store of an informer that doesn't run.
+func fill[T any](t *testing.T, inf cache.SharedIndexInformer, objs ...T) cache.SharedIndexInformer {
+	t.Helper()
+	for _, obj := range objs {
+		if err := inf.GetStore().Add(obj); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return inf
+}
+
+func TestServingOf(t *testing.T) {
+	yes, no, node1, node2 := true, false, "node1", "node2"
+	at := func(node *string, ready, serving, terminating *bool) discoveryv1.Endpoint {
+		return discoveryv1.Endpoint{NodeName: node, Conditions: discoveryv1.EndpointConditions{
+			Ready: ready, Serving: serving, Terminating: terminating,
+		}}
+	}
+	tests := []struct {
+		name   string
+		slices []*discoveryv1.EndpointSlice
+		want   Serving
+	}{
+		{name: "no slice", want: Serving{Nodes: map[string]bool{}}},
+		{
+			name: "no endpoint", slices: []*discoveryv1.EndpointSlice{slice("a", "echo")},
+			want: Serving{Nodes: map[string]bool{}},
+		},
+		{
+			name: "ready", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &yes, &yes, &no))},
+			want: Serving{Any: true, Nodes: map[string]bool{"node1": true}},
+		},
+		{
+			name:   "ready, of an API server that does not tell more",
+			slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &yes, nil, nil))},
+			want:   Serving{Any: true, Nodes: map[string]bool{"node1": true}},
+		},
+		{
+			name: "nothing is known", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, nil, nil, nil))},
+			want: Serving{Any: true, Nodes: map[string]bool{"node1": true}},
+		},
+		{
+			name:   "not ready",
+			slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &no, &no), at(&node2, &no, nil, nil))},
+			want:   Serving{Nodes: map[string]bool{}},
+		},
+		{
+			name:   "terminating but serving",
+			slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &yes, &yes))},
+			want:   Serving{Any: true, Nodes: map[string]bool{"node1": true}},
+		},
+		{
+			name: "terminating", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &no, &yes))},
+			want: Serving{Nodes: map[string]bool{}},
+		},
+		{
+			name: "on no node", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(nil, &yes, &yes, &no))},
+			want: Serving{Any: true, Nodes: map[string]bool{}},
+		},
+		{
+			name: "two slices", slices: []*discoveryv1.EndpointSlice{
+				slice("a", "echo", at(&node1, &yes, &yes, &no)),
+				slice("b", "echo", at(&node2, &yes, &yes, &no), at(&node1, &no, &no, &no)),
+			},
+			want: Serving{Any: true, Nodes: map[string]bool{"node1": true, "node2": true}},
+		},
+		{
+			name: "of another Service", slices: []*discoveryv1.EndpointSlice{
+				slice("a", "other", at(&node1, &yes, &yes, &no)), slice("b", "", at(&node1, &yes, &yes, &no)),
+			},
+			want: Serving{Nodes: map[string]bool{}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inf := fill(t, EndpointSlices(fake.NewClientset()), tt.slices...)
+			if diff := cmp.Diff(tt.want, ServingOf(inf, cache.NewObjectName("default", "echo"))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	no := false
+	at := func(addresses ...string) discoveryv1.Endpoint {
+		return discoveryv1.Endpoint{Addresses: addresses, Conditions: discoveryv1.EndpointConditions{Ready: &no}}
+	}
+	tests := []struct {
+		name   string
+		slices []*discoveryv1.EndpointSlice
+		want   []netip.Addr
+	}{
+		{name: "none"},
+		{
+			name: "sorted, once each, ready or not",
+			slices: []*discoveryv1.EndpointSlice{
+				slice("a", "speaker", at("10.0.0.3"), at("10.0.0.1")), slice("b", "speaker", at("10.0.0.1"), at("2001:db8::1")),
+			},
+			want: addrs("10.0.0.1", "10.0.0.3", "2001:db8::1"),
+		},
+		{
+			name:   "names of type FQDN are passed over",
+			slices: []*discoveryv1.EndpointSlice{slice("a", "speaker", at("node1.example.org"), at(), at("10.0.0.1"))},
+			want:   addrs("10.0.0.1"),
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inf := fill(t, ServiceSlices(fake.NewClientset(), "default", "speaker"), tt.slices...)
+			if diff := cmp.Diff(tt.want, Addresses(inf), equate); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
