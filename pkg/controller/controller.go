@@ -24,7 +24,7 @@ const LeaseName = "metallb-controller"
 // are about a pod or node that is gone.
 const (
 	leaseDuration = 10 * time.Second
-	renewDeadline = 7 * time.Second
+	renewDeadline = 4 * time.Second // client-go may need it twice before it says that the Lease is lost
 	retryPeriod   = time.Second
 )
 

@@ -71,7 +71,6 @@ func (t *term) stale(obj *corev1.Service) bool {
 func (t *term) leave(k key) write {
 	_, held := t.alloc.Held(k.String())
 	_, waited := t.waiting[k]
-	delete(t.waiting, k)
 	delete(t.stranded, k)
 	delete(t.sent, k)
 	if !held && !waited {
@@ -115,7 +114,10 @@ func (t *term) allocate(svc kube.Service) verdict {
 	if alloc.Freed {
 		t.retryWaiting()
 	}
-	t.stranded[svc.Name] = len(alloc.Stranded)
+	delete(t.stranded, svc.Name)
+	if n := len(alloc.Stranded); n > 0 {
+		t.stranded[svc.Name] = n
+	}
 	v := verdict{addrs: alloc.Addrs, pools: alloc.Pools, content: err == nil, reason: reasonAllocated, message: origin(alloc)}
 	var refusal *ipam.Refusal
 	switch {

@@ -59,6 +59,7 @@ func newTerm(c *Controller) *term {
 
 // run adopts what is there and then works until ctx is done.
 func (t *term) run(ctx context.Context) error {
+	defer t.queue.ShutDown() // its goroutines end, also if there is nothing to do
 	if err := t.adoptAll(ctx); err != nil {
 		return err
 	}
@@ -245,6 +246,7 @@ func (t *term) finish(r result) {
 		t.sent[r.key] = r.shown
 		freed = t.alloc.Confirm(service, r.addrs)
 	case isGone:
+		delete(t.waiting, r.key) // not before: a write that failed is tried again
 		freed = t.alloc.Release(service)
 	case isUnknown:
 	}

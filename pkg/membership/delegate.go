@@ -50,7 +50,7 @@ type events struct{ m *Members }
 var _ memberlist.EventDelegate = events{}
 
 func (e events) NotifyJoin(n *memberlist.Node) {
-	e.setLost(n, false)
+	n = e.note(n)
 	e.m.cfg.Logger.Info("speaker joined", "node", n.Name, "ip", n.Addr.String())
 	if n.Name != e.m.cfg.Node {
 		go e.m.greet(n) // memberlist holds its lock during this call
@@ -60,22 +60,28 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 
 func (e events) NotifyLeave(n *memberlist.Node) {
 	lost := !e.m.metaOf(n).Draining // one that takes its leave says so before
-	e.setLost(n, lost)
+	e.m.mu.Lock()
+	e.m.lost = lost
+	delete(e.m.members, n.Name)
+	e.m.mu.Unlock()
 	e.m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String(), "lost", lost)
 	e.m.cfg.OnChange()
 }
 
-func (e events) setLost(n *memberlist.Node, lost bool) {
-	e.m.mu.Lock()
-	defer e.m.mu.Unlock()
-	if lost {
-		e.m.lost[n.Name] = true
-	} else {
-		delete(e.m.lost, n.Name)
-	}
+func (e events) NotifyUpdate(n *memberlist.Node) {
+	e.note(n)
+	e.m.cfg.OnChange()
 }
 
-func (e events) NotifyUpdate(*memberlist.Node) { e.m.cfg.OnChange() }
+// note keeps a copy of a live member and returns it. memberlist holds its lock during the events, and only then is n safe
+// to read.
+func (e events) note(n *memberlist.Node) *memberlist.Node {
+	c := *n
+	e.m.mu.Lock()
+	defer e.m.mu.Unlock()
+	e.m.members[n.Name] = &c
+	return &c
+}
 
 // broadcast is one message on its way through the gossip. An older one is never worth dropping for a newer one: each
 // carries other claims, and merging sorts them out.

@@ -63,7 +63,8 @@ type Members struct {
 	meta      Meta
 	claims    election.Claims
 	contested map[netip.Addr]bool
-	lost      map[string]bool // members that vanished without a word
+	members   map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
+	lost      bool                        // the last member that went did so without a word
 }
 
 // DeriveKey turns the text of Secret memberlist into an AES-256 key (HKDF, RFC 5869, with SHA-256).
@@ -78,7 +79,7 @@ func DeriveKey(secret []byte) ([]byte, error) {
 func Start(cfg Config) (*Members, error) {
 	m := &Members{
 		cfg: cfg, started: make(chan struct{}), meta: Meta{Version: metaVersion},
-		claims: election.Claims{}, contested: map[netip.Addr]bool{}, lost: map[string]bool{},
+		claims: election.Claims{}, contested: map[netip.Addr]bool{}, members: map[string]*memberlist.Node{},
 	}
 	list, err := memberlist.Create(m.profile())
 	if err != nil {
@@ -159,12 +160,19 @@ func (m *Members) Join(addrs []netip.AddrPort) (int, error) {
 // Peers returns the live members, this speaker included, sorted by name.
 func (m *Members) Peers() []Peer {
 	var peers []Peer
-	for _, n := range m.list.Members() {
+	for _, n := range m.live() {
 		addr, _ := netip.AddrFromSlice(n.Addr)
 		peers = append(peers, Peer{Name: n.Name, Addr: addr.Unmap(), Meta: m.metaOf(n)})
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers
+}
+
+// live returns the live members. What they point to doesn't change.
+func (m *Members) live() []*memberlist.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.members))
 }
 
 // metaOf reads what a member tells about itself; of one that can't be understood, nothing is known.
@@ -175,13 +183,12 @@ func (m *Members) metaOf(n *memberlist.Node) (meta Meta) {
 	return meta
 }
 
-// Alone reports whether no peer is in sight though there was one that did not take its leave: either it is gone or this
+// Alone reports whether no peer is in sight and the last one that was did not take its leave: either it is gone or this
 // speaker is cut off, which from here look the same.
 func (m *Members) Alone() bool {
 	m.mu.Lock()
-	lost := len(m.lost) > 0
-	m.mu.Unlock()
-	return lost && m.list.NumMembers() == 1
+	defer m.mu.Unlock()
+	return m.lost && len(m.members) == 1
 }
 
 // SetMeta tells the peers what has changed about this speaker and returns once they have been told, or after timeout.
@@ -227,7 +234,7 @@ func (m *Members) Contested() []netip.Addr {
 func (m *Members) spread(claims []election.Claim) {
 	for _, msg := range encodeDatagrams(claims) {
 		m.queue.QueueBroadcast(broadcast(msg))
-		for _, n := range m.list.Members() {
+		for _, n := range m.live() {
 			if n.Name != m.cfg.Node {
 				m.send(n, msg)
 			}

@@ -31,6 +31,7 @@ type facts struct {
 	announce  map[netip.Addr]layer2.Announcement // how
 	services  map[netip.Addr][]cache.ObjectName  // whose they are
 	draining  map[string]bool
+	live      map[string]bool // speakers
 }
 
 // gather works out which node may hold which address.
@@ -39,9 +40,11 @@ func gather(in inputs) facts {
 		announce: map[netip.Addr]layer2.Announcement{},
 		services: map[netip.Addr][]cache.ObjectName{},
 		draining: map[string]bool{},
+		live:     map[string]bool{},
 	}
 	candidates := in.candidates()
 	for _, p := range in.peers {
+		f.live[p.Name] = true
 		if p.Meta.Draining {
 			f.draining[p.Name] = true
 		}
@@ -59,8 +62,8 @@ func gather(in inputs) facts {
 			}
 			f.services[addr] = append(f.services[addr], svc.Name)
 			eligible[addr] = union(eligible[addr], in.eligible(candidates, svc, pool))
-			if svc.AnnounceFrom != "" {
-				prefer[addr] = svc.AnnounceFrom
+			if p := svc.AnnounceFrom; p != "" && (prefer[addr] == "" || p < prefer[addr]) {
+				prefer[addr] = p // of several, the same on every node
 			}
 			f.announce[addr] = announcement(pool)
 		}
@@ -71,6 +74,9 @@ func gather(in inputs) facts {
 	slices.SortFunc(f.addresses, func(a, b election.Address) int { return a.Addr.Compare(b.Addr) })
 	return f
 }
+
+// stays reports whether node has a live speaker that does not take its leave.
+func (f *facts) stays(node string) bool { return f.live[node] && !f.draining[node] }
 
 // candidates returns the nodes that may announce anything at all, sorted: a live speaker that is able to, on a node that
 // is neither excluded nor without network.

@@ -30,6 +30,9 @@ const (
 	startWait    = 3 * time.Second         // for all listed peers to be reached at the start
 	fence        = 500 * time.Millisecond  // silence of a node that reaches no peer
 	modesty      = time.Second             // without new claims after a doubt
+	takeSoon     = 200 * time.Millisecond  // before an address is taken a second time, doubled each time
+	takeLater    = 10 * time.Second        // at most
+	takeForget   = time.Minute             // after which a claim is a first one again
 	watchdog     = 100 * time.Millisecond  // between looks at the clock
 	pauseLimit   = membership.MinDetection // without a look at the clock: peers may have taken over
 	handOverWait = 4 * time.Second         // for others to take over when this speaker leaves
@@ -77,6 +80,7 @@ type Speaker struct {
 	fencedUntil time.Time // answers for nothing
 	modestUntil time.Time // claims nothing
 	announced   map[announced]bool
+	taken       map[netip.Addr]taken // what this node took from live peers
 }
 
 // New returns a speaker that does nothing before Run.
@@ -94,6 +98,7 @@ func New(cfg Config) *Speaker {
 		joining:    make(chan struct{}, 1),
 		able:       true, // so that the start does not look like a link that came back
 		announced:  map[announced]bool{},
+		taken:      map[netip.Addr]taken{},
 	}
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick})
@@ -212,14 +217,18 @@ func (s *Speaker) loop(ctx context.Context) {
 	tick := time.NewTicker(watchdog)
 	defer tick.Stop()
 	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
+		changed := false
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
-			s.sync()
+			changed = true
 		case <-tick.C:
-			if time.Since(last) > pauseLimit {
-				s.rejoin(doubtPaused)
-			}
+		}
+		switch { // a pause may end with a change: which of the two comes first is chance
+		case time.Since(last) > pauseLimit:
+			s.rejoin(doubtPaused)
+		case changed:
+			s.sync()
 		}
 	}
 }

@@ -121,7 +121,8 @@ func (s *Speaker) claim(f facts, claims election.Claims) []election.Claim {
 	var made []election.Claim
 	plan := election.Plan(f.addresses, f.draining, claims)
 	for _, a := range f.addresses {
-		if plan[a.Addr] == s.cfg.Node && claims[a.Addr].Node != s.cfg.Node {
+		holder := claims[a.Addr].Node
+		if plan[a.Addr] == s.cfg.Node && holder != s.cfg.Node && s.mayTake(a.Addr, f.stays(holder)) {
 			c := claims.Next(a.Addr, s.cfg.Node)
 			claims.Merge(c)
 			made = append(made, c)
@@ -129,6 +130,31 @@ func (s *Speaker) claim(f facts, claims election.Claims) []election.Claim {
 	}
 	s.cfg.Metrics.claims.Add(float64(len(made)))
 	return made
+}
+
+// taken is when this node last took an address from a live peer, and for how long it lets a peer have it back since then.
+type taken struct {
+	at   time.Time
+	wait time.Duration
+}
+
+// mayTake reports whether this node may claim addr now. stays says that its holder is a live peer that does not take its
+// leave. Two nodes whose caches differ may each hold the other unfit; without a pause between one claim and the next they
+// would take the address from each other thousands of times a second until their caches agree.
+func (s *Speaker) mayTake(addr netip.Addr, stays bool) bool {
+	if !stays {
+		return true // a failover waits for nothing
+	}
+	now, t := time.Now(), s.taken[addr]
+	if rest := t.at.Add(t.wait).Sub(now); rest > 0 {
+		s.wake(rest)
+		return false
+	}
+	if now.Sub(t.at) > takeForget {
+		t.wait = 0
+	}
+	s.taken[addr] = taken{at: now, wait: min(max(2*t.wait, takeSoon), takeLater)}
+	return true
 }
 
 // handOver asks the peers to take what this node holds and answers until they have, or nobody can, or for as long as
