@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+)
+
+// namespace holds the Services.
+const namespace = "bench"
+
+// clients is how many Services are being created at any time.
+const clients = 16
+
+// patience is how long all of it may take.
+const patience = 10 * time.Minute
+
+// createAll makes n Services and returns when the last create has.
+func createAll(ctx context.Context, client kubernetes.Interface, n int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(clients)
+	for i := range n {
+		g.Go(func() error {
+			s := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%05d", i)},
+				Spec: corev1.ServiceSpec{
+					Type:     corev1.ServiceTypeLoadBalancer,
+					Selector: map[string]string{"app": "bench"}, // as most have, though no pod matches
+					Ports:    []corev1.ServicePort{{Port: 80}},
+				},
+			}
+			if _, err := client.CoreV1().Services(namespace).Create(ctx, s, metav1.CreateOptions{}); err != nil {
+				return fmt.Errorf("create Service %s: %w", s.Name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// arrival is when the last Service got its address, or why that is not known.
+type arrival struct {
+	at  time.Time
+	err error
+}
+
+// arrivals watches the namespace, in which there is nothing yet, until n Services have their address.
+func arrivals(ctx context.Context, client kubernetes.Interface, n int) (<-chan arrival, error) {
+	services := client.CoreV1().Services(namespace)
+	list, err := services.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list Services: %w", err)
+	}
+	if len(list.Items) > 0 {
+		return nil, fmt.Errorf("namespace %s has %d Services before the benchmark, want none", namespace, len(list.Items))
+	}
+	l := &ledger{version: list.ResourceVersion, owners: map[string]string{}}
+	last := make(chan arrival, 1)
+	go func() {
+		for { // a busy API server ends watches now and then
+			events, err := services.Watch(ctx, metav1.ListOptions{ResourceVersion: l.version})
+			if err != nil {
+				last <- arrival{err: fmt.Errorf("watch Services when %d of %d have an address: %w", len(l.owners), n, err)}
+				return
+			}
+			done, err := l.read(events.ResultChan(), n)
+			now := time.Now()
+			events.Stop()
+			if done || err != nil {
+				last <- arrival{now, err}
+				return
+			}
+			progress("watching again; %d Services have an address", len(l.owners))
+		}
+	}()
+	return last, nil
+}
+
+// ledger is what was seen of the Services.
+type ledger struct {
+	version string            // the newest resourceVersion
+	owners  map[string]string // Service by address
+}
+
+// read reads events until n Services have their address, then it returns true, or until there are no more. It is an error if
+// two Services have the same address, for what was measured then is worth nothing.
+func (l *ledger) read(events <-chan watch.Event, n int) (bool, error) {
+	for e := range events {
+		s, ok := e.Object.(*corev1.Service)
+		if !ok {
+			return false, fmt.Errorf("watch Services: unexpected event %s: %v", e.Type, e.Object)
+		}
+		l.version = s.ResourceVersion
+		for _, in := range s.Status.LoadBalancer.Ingress {
+			if owner := l.owners[in.IP]; owner != "" && owner != s.Name {
+				return false, fmt.Errorf("%s is given both to %s and to %s", in.IP, owner, s.Name)
+			}
+			l.owners[in.IP] = s.Name
+		}
+		if len(l.owners) == n {
+			return true, nil
+		}
+	}
+	return false, nil
+}
