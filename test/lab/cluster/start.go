@@ -69,10 +69,11 @@ func (b *builder) startRuntime(ctx context.Context, h plan.Host) error {
 		Argv:  []string{b.lab.Program(), HoldCommand, b.lab.Name, h.Name},
 		Netns: plan.NetnsPath(h.Netns), Unshare: true,
 	}
-	if _, err := b.start(h, holder(h), hold); err != nil {
+	id, err := b.start(h, holder(h), hold)
+	if err != nil {
 		return err
 	}
-	rooted := func(context.Context) (bool, error) { return node.RootReady(b.lab, h), nil }
+	rooted := func(context.Context) (bool, error) { return node.RootReady(b.lab, h, id.PID), nil }
 	if err := b.wait(ctx, "mounts of "+h.Name, rooted); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/component-helpers/node/util/sysctl"
@@ -16,10 +18,14 @@ import (
 // readyFile says that a node's mount namespace is complete.
 func readyFile(lab plan.Lab, h plan.Host) string { return filepath.Join(lab.HostDir(h), "root-ready") }
 
-// RootReady reports whether Hold has got as far as holding.
-func RootReady(lab plan.Lab, h plan.Host) bool {
-	_, err := os.Stat(readyFile(lab, h))
-	return err == nil
+// RootReady reports whether the holder with the given pid has got as far as holding. Then it has also become sleep(1): while
+// a program with several threads calls execve, its namespaces can't be entered.
+func RootReady(lab plan.Lab, h plan.Host, pid int) bool {
+	if _, err := os.Stat(readyFile(lab, h)); err != nil {
+		return false
+	}
+	comm, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	return err == nil && strings.TrimSpace(string(comm)) == "sleep"
 }
 
 // Hold turns the calling process, which must be alone in fresh mount and UTS namespaces and in the node's network
