@@ -19,7 +19,7 @@ export DEMO_KEEP ?= 1
 export FUZZTIME ?= 30s
 export COUNT ?= 6
 N ?= 1000
-export RUN E2E_KEEP
+export RUN E2E_KEEP TAGS
 
 .PHONY: help
 help: ## List the targets
@@ -54,7 +54,7 @@ test: ## Run all tests, on real links and on a real cluster too; needs root and 
 	hack/test.sh
 
 .PHONY: test-e2e
-test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
+test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up; TAGS=allocation: long ones too)
 	hack/e2e.sh
 
 .PHONY: demo

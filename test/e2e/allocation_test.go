@@ -71,9 +71,12 @@ func TestTypeChangeReleases(t *testing.T) {
 func TestLocalPolicy(t *testing.T) {
 	create(t, "local", local)
 	wantAddresses(t, "local", "192.168.1.160")
-	if body := wantHTTP(t, "192.168.1.160"); !strings.Contains(body, "client 192.168.1.100:") {
-		t.Errorf("the pod does not see the client's address: %q", body)
-	}
+	eventually(t, "the pod sees the client's address", func(context.Context) error {
+		if body := wantHTTP(t, "192.168.1.160"); !strings.Contains(body, "client 192.168.1.100:") {
+			return fmt.Errorf("it says %q", body)
+		}
+		return nil
+	})
 	for _, node := range lab.Nodes()[:2] {
 		pod := podOn(t, node.Name)
 		labelPod(t, pod, `{"serve":"here"}`)

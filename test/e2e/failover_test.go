@@ -43,7 +43,14 @@ func outage(t *testing.T, addr netip.AddrPort, f func()) (attempts []cluster.Att
 	if err != nil {
 		t.Fatal(err)
 	}
+	begin := time.Now()
 	p, control := lab.Probe(cluster.Client, addr), lab.Probe(cluster.Client, netip.AddrPortFrom(api.IPv4, 6443))
+	eventually(t, "connections succeed before anything is done", func(context.Context) error {
+		if gap, _ := cluster.Outage(p.Since(time.Now().Add(-settle))); gap > 0 || time.Since(begin) < 2*settle {
+			return fmt.Errorf("failed for %s", gap)
+		}
+		return nil
+	})
 	start := time.Now()
 	f()
 	eventually(t, "connections succeed again", func(context.Context) error {
@@ -54,9 +61,11 @@ func outage(t *testing.T, addr netip.AddrPort, f func()) (attempts []cluster.Att
 		}
 		return nil
 	})
-	attempts = p.Stop()
+	p.Stop()
+	control.Stop()
+	attempts = p.Since(start)
 	gap, _ = cluster.Outage(attempts)
-	noise, _ = cluster.Outage(control.Stop())
+	noise, _ = cluster.Outage(control.Since(start))
 	t.Logf("new connections failed for %d ms (noise of the machine: %d ms): %s",
 		gap.Milliseconds(), noise.Milliseconds(), failures(attempts, start))
 	return attempts, gap, noise

@@ -1,0 +1,435 @@
+//go:build e2e && allocation
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/invar-lb/invar/pkg/controller"
+	"github.com/invar-lb/invar/test/cluster"
+)
+
+// TestStatusPutBack has the address of a Service overwritten by somebody else. The same one comes back, though a lower one is
+// free.
+func TestStatusPutBack(t *testing.T) {
+	create(t, "lowest")
+	wantAddresses(t, "lowest", "192.168.1.160")
+	create(t, "wiped")
+	wantAddresses(t, "wiped", "192.168.1.161")
+	remove(t, "lowest")
+	seen := follow(t, namespace)
+
+	patchStatus(t, "wiped", `{"status":{"loadBalancer":null}}`)
+	wantAddresses(t, "wiped", "192.168.1.161")
+	seen.want(t, "wiped", "192.168.1.161", "", "192.168.1.161")
+
+	patchStatus(t, "wiped", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.168.1.165"}]}}}`)
+	wantAddresses(t, "wiped", "192.168.1.161")
+	seen.want(t, "wiped", "192.168.1.161", "", "192.168.1.161", "192.168.1.165", "192.168.1.161")
+
+	// The condition and the annotation are put back as well.
+	s := patchStatus(t, "wiped", `{"metadata":{"annotations":null},"status":{"conditions":null}}`)
+	if len(s.Annotations)+len(s.Status.Conditions) > 0 {
+		t.Fatalf("the patch left annotations %v and conditions %v, want none", s.Annotations, s.Status.Conditions)
+	}
+	wantCondition(t, namespace, "wiped", "Allocated", "192.168.1.161 from pool default")
+	wantFrom(t, namespace, "wiped", "default")
+	wantHTTP(t, "192.168.1.161")
+	create(t, "next")
+	wantAddresses(t, "next", "192.168.1.160")
+}
+
+// patchStatus applies a merge patch to the status of a Service, as somebody else, and returns what came of it.
+func patchStatus(t *testing.T, name, patch string) *corev1.Service {
+	t.Helper()
+	s, err := lab.Kube.CoreV1().Services(namespace).Patch(t.Context(), name, types.MergePatchType, []byte(patch),
+		metav1.PatchOptions{FieldManager: "somebody-else"}, "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestOtherClass has a Service that another load balancer is in charge of.
+func TestOtherClass(t *testing.T) {
+	const class = "example.com/other"
+	create(t, "theirs", func(s *corev1.Service) { s.Spec.LoadBalancerClass = new(class) })
+	create(t, "ours")
+	wantAddresses(t, "ours", "192.168.1.160") // so the controller has seen theirs too
+	s, err := service(t.Context(), "theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Status.LoadBalancer.Ingress)+len(s.Status.Conditions)+len(s.Annotations) > 0 {
+		t.Errorf("a Service of class %s has annotations %v and status %+v, want none", class, s.Annotations, s.Status)
+	}
+
+	// What its own load balancer writes stays, and is not announced.
+	seen := follow(t, namespace)
+	patchStatus(t, "theirs", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.168.1.169"}]}}}`)
+	create(t, "later")
+	wantAddresses(t, "later", "192.168.1.161")
+	wantHTTP(t, "192.168.1.161") // so the speakers have seen theirs too
+	macs, err := lab.Answers(t.Context(), cluster.Client, netip.MustParseAddr("192.168.1.169"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(macs) > 0 {
+		t.Errorf("%v answer for an address of a Service of class %s, want nobody", macs, class)
+	}
+	seen.want(t, "theirs", "", "192.168.1.169")
+}
+
+// many is a configuration with more addresses than the tests need.
+var many = pools(pool("many", "10.61.0.0/24"))
+
+// TestTwoControllers deletes the controller that leads while Services are being made, and another one stands by.
+func TestTwoControllers(t *testing.T) {
+	const ns = "e2e-two"
+	configure(t, many)
+	makeNamespace(t, ns, nil)
+	kept := wantServices(t, ns, "kept", 5)
+	twoControllers(t)
+	leader := leading(t)
+	seen := follow(t, ns)
+
+	names := create20(t, ns, "before")
+	if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "delete", "pod", leader, "--wait=false"); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	names = append(names, create20(t, ns, "after")...)
+	next := newLeader(t, leader)
+	seen.wantDistinct(t, names...)
+	t.Logf("%s leads after %s; all 40 new Services had an address after at most %s", next, leader, time.Since(start))
+	for name, addr := range kept {
+		seen.want(t, name, addr)
+	}
+}
+
+// TestFrozenController stops the node of the controller that leads for longer than its Lease lasts, and lets it go on. It has
+// missed all that the other one did meanwhile and must not undo any of it.
+func TestFrozenController(t *testing.T) {
+	const ns = "e2e-frozen"
+	configure(t, many)
+	makeNamespace(t, ns, nil)
+	kept := wantServices(t, ns, "kept", 5)
+	twoControllers(t)
+	leader := leading(t)
+	node := nodeOf(t, leader)
+	seen := follow(t, ns)
+
+	freeze(t, node)
+	next := newLeader(t, leader)
+	if err := lab.Kube.CoreV1().Services(ns).Delete(t.Context(), "kept0", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	names := create20(t, ns, "meanwhile")
+	seen.wantDistinct(t, names...)
+	given := map[string]string{}
+	for _, name := range names {
+		given[name] = seen.shows(name)
+	}
+	thaw(t, node)
+	wantLeading(t, leader, 0)
+	wantLeading(t, next, 1)
+	names = append(names, create20(t, ns, "afterwards")...)
+	seen.wantDistinct(t, names...)
+	delete(kept, "kept0")
+	for name, addr := range kept {
+		seen.want(t, name, addr)
+	}
+	for name, addr := range given {
+		seen.want(t, name, "", addr)
+	}
+}
+
+// wantServices makes n Services, waits for their addresses and returns these by name.
+func wantServices(t *testing.T, ns, prefix string, n int) map[string]string {
+	t.Helper()
+	given := map[string]string{}
+	for i := range n {
+		name := fmt.Sprintf("%s%d", prefix, i)
+		createIn(t, ns, name)
+		wantService(t, ns, name, "has an address", func(s *corev1.Service) error {
+			if len(ips(s)) != 1 {
+				return errors.New("it has none")
+			}
+			given[name] = ips(s)[0]
+			return nil
+		})
+	}
+	return given
+}
+
+// create20 makes 20 Services, and returns their names.
+func create20(t *testing.T, ns, prefix string) []string {
+	t.Helper()
+	var names []string
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("%s%d", prefix, i))
+		createIn(t, ns, names[i])
+	}
+	return names
+}
+
+// twoControllers makes the Deployment have two pods, for the time of the test.
+func twoControllers(t *testing.T) {
+	t.Helper()
+	scale(t, 2)
+	t.Cleanup(func() { scale(t, 1) })
+}
+
+// scale waits until the Deployment has just n pods, all of them ready.
+func scale(t *testing.T, n int) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	if _, err := lab.Kubectl(ctx, "-n", cluster.Namespace, "scale", "deployment/controller", fmt.Sprint("--replicas=", n)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, fmt.Sprintf("there are %d controllers, ready", n), func(ctx context.Context) error {
+		pods, err := controllers(ctx)
+		if err == nil && len(pods) != n {
+			err = fmt.Errorf("there are %d", len(pods))
+		}
+		for _, p := range pods {
+			if !slices.ContainsFunc(p.Status.Conditions, isReady) {
+				err = errors.Join(err, fmt.Errorf("%s is not ready", p.Name))
+			}
+		}
+		return err
+	})
+}
+
+func isReady(c corev1.PodCondition) bool {
+	return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+}
+
+func controllers(ctx context.Context) ([]corev1.Pod, error) {
+	pods, err := lab.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "component=controller"})
+	if err != nil {
+		return nil, err
+	}
+	return pods.Items, nil
+}
+
+// leading returns the controller that leads, after making sure that it alone of all says so.
+func leading(t *testing.T) string {
+	t.Helper()
+	leader := newLeader(t, "")
+	pods, err := controllers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods {
+		want := 0
+		if p.Name == leader {
+			want = 1
+		}
+		wantLeading(t, p.Name, want)
+	}
+	return leader
+}
+
+// newLeader waits until a pod that is there holds the Lease, and not the former one.
+func newLeader(t *testing.T, former string) string {
+	t.Helper()
+	var leader string
+	eventually(t, "a controller leads", func(ctx context.Context) error {
+		lease, err := lab.Kube.CoordinationV1().Leases(cluster.Namespace).Get(ctx, controller.LeaseName, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" || *lease.Spec.HolderIdentity == former {
+			return errors.New("none does, or still the former one")
+		}
+		leader = *lease.Spec.HolderIdentity
+		_, err = lab.Kube.CoreV1().Pods(cluster.Namespace).Get(ctx, leader, metav1.GetOptions{})
+		return err
+	})
+	return leader
+}
+
+// wantLeading waits until the metrics of a controller say whether it leads.
+func wantLeading(t *testing.T, pod string, want int) {
+	t.Helper()
+	line := fmt.Sprintf("\ninvar_controller_leading_bool %d\n", want)
+	eventually(t, fmt.Sprintf("metrics of %s say %q", pod, line), func(ctx context.Context) error {
+		out, err := lab.Kubectl(ctx, "get", "--raw",
+			fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:7472/proxy/metrics", cluster.Namespace, pod))
+		if err == nil && !strings.Contains(out, line) {
+			err = errors.New("they do not")
+		}
+		return err
+	})
+}
+
+// nodeOf returns the node that a controller runs on, which must be the only one there.
+func nodeOf(t *testing.T, pod string) string {
+	t.Helper()
+	pods, err := controllers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := map[string]string{}
+	for _, p := range pods {
+		nodes[p.Name] = p.Spec.NodeName
+	}
+	for name, node := range nodes {
+		if name != pod && node == nodes[pod] {
+			t.Fatalf("both controllers run on %s", node)
+		}
+	}
+	return nodes[pod]
+}
+
+// freeze stops a node until thaw, at the latest after the test.
+func freeze(t *testing.T, node string) {
+	t.Helper()
+	if err := lab.Lab(t.Context(), "freeze", node); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { thaw(t, node) })
+}
+
+// thaw lets a node go on, and waits until it is Ready and its speaker is.
+func thaw(t *testing.T, node string) {
+	t.Helper()
+	if err := lab.Lab(context.WithoutCancel(t.Context()), "thaw", node); err != nil {
+		t.Fatal(err)
+	}
+	healed(t, node)
+}
+
+// most is how much a witness remembers of one Service, and of what was shown twice: enough to see that it is wrong.
+const most = 10
+
+// witness follows the Services of a namespace and remembers all that they showed.
+type witness struct {
+	ns string
+
+	mu       sync.Mutex
+	versions map[string]string              // the newest resourceVersion, by Service
+	history  map[string][]string            // the addresses that a Service showed one after the other, joined; by Service
+	holders  map[string]map[string]struct{} // the Services that show an address now
+	doubled  []string                       // what more than one showed at once
+}
+
+// follow starts a witness, which ends with the test.
+func follow(t *testing.T, ns string) *witness {
+	t.Helper()
+	services := lab.Kube.CoreV1().Services(ns)
+	list, err := services.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := services.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &witness{ns: ns, versions: map[string]string{}, history: map[string][]string{}, holders: map[string]map[string]struct{}{}}
+	for i := range list.Items {
+		w.see(watch.Event{Type: watch.Added, Object: &list.Items[i]})
+	}
+	go func() {
+		for e := range events.ResultChan() {
+			w.see(e)
+		}
+	}()
+	t.Cleanup(events.Stop)
+	return w
+}
+
+// see takes in one event. Events come in the order of the changes, so what it knows was true at one moment.
+func (w *witness) see(e watch.Event) {
+	s, ok := e.Object.(*corev1.Service)
+	if !ok {
+		return // the watch has failed; whoever waits for what comes after will say so
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.versions[s.Name] = s.ResourceVersion
+	for _, names := range w.holders {
+		delete(names, s.Name)
+	}
+	if e.Type == watch.Deleted {
+		return
+	}
+	for _, ip := range ips(s) {
+		if w.holders[ip] == nil {
+			w.holders[ip] = map[string]struct{}{}
+		}
+		w.holders[ip][s.Name] = struct{}{}
+		names := slices.Sorted(maps.Keys(w.holders[ip]))
+		if len(names) > 1 && len(w.doubled) < most {
+			w.doubled = append(w.doubled, fmt.Sprintf("%s by %v", ip, names))
+		}
+	}
+	past, now := w.history[s.Name], strings.Join(ips(s), ",")
+	if len(past) == 0 || len(past) < most && past[len(past)-1] != now {
+		w.history[s.Name] = append(past, now)
+	}
+}
+
+// want compares all that a Service has shown until now, "" being no address.
+func (w *witness) want(t *testing.T, name string, want ...string) {
+	t.Helper()
+	wantService(t, w.ns, name, "is seen by the witness", func(s *corev1.Service) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if seen := w.versions[name]; seen != s.ResourceVersion {
+			return fmt.Errorf("it has version %s, the last one seen is %s", s.ResourceVersion, seen)
+		}
+		return nil
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if diff := cmp.Diff(want, w.history[name]); diff != "" {
+		t.Errorf("addresses that Service %s/%s showed (-want +got):\n%s", w.ns, name, diff)
+	}
+}
+
+// shows returns an address that a Service shows now, or "".
+func (w *witness) shows(name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for ip, names := range w.holders {
+		if _, ok := names[name]; ok {
+			return ip
+		}
+	}
+	return ""
+}
+
+// wantDistinct waits until each of these Services has an address, and fails if two Services ever showed the same one.
+func (w *witness) wantDistinct(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		eventually(t, fmt.Sprintf("Service %s/%s has an address", w.ns, name), func(context.Context) error {
+			if w.shows(name) == "" {
+				return errors.New("it has none")
+			}
+			return nil
+		})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.doubled) > 0 {
+		t.Errorf("addresses shown by two Services at once: %s", strings.Join(w.doubled, "; "))
+	}
+}

@@ -1,0 +1,365 @@
+//go:build e2e && allocation
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/test/cluster"
+)
+
+// dual is a configuration of one pool with both families.
+const dual = mission + "  - fd00:1::160-fd00:1::161\n"
+
+// pool returns the part of a configuration that is about one layer2 pool; more are further lines of it.
+func pool(name, addresses string, more ...string) string {
+	lines := append([]string{"- name: " + name, "protocol: layer2", "addresses: [" + addresses + "]"}, more...)
+	return strings.Join(lines, "\n  ") + "\n"
+}
+
+// pools returns the configuration of these pools.
+func pools(pools ...string) string {
+	return "address-pools:\n" + strings.Join(pools, "")
+}
+
+// TestGainAndLoseFamily takes a Service to two families and back. Its first address stays, though a lower one is free.
+func TestGainAndLoseFamily(t *testing.T) {
+	configure(t, dual)
+	create(t, "lowest")
+	wantAddresses(t, "lowest", "192.168.1.160")
+	create(t, "grows", families(corev1.IPFamilyPolicySingleStack, corev1.IPv4Protocol))
+	wantAddresses(t, "grows", "192.168.1.161")
+	remove(t, "lowest")
+
+	patch(t, "grows", `{"spec":{"ipFamilyPolicy":"PreferDualStack"}}`)
+	wantAddresses(t, "grows", "192.168.1.161", "fd00:1::160")
+	for _, addr := range []string{"192.168.1.161", "fd00:1::160"} {
+		wantHTTP(t, addr)
+	}
+
+	patch(t, "grows", `{"spec":{"ipFamilyPolicy":"SingleStack"}}`)
+	wantAddresses(t, "grows", "192.168.1.161")
+	silent(t, netip.MustParseAddr("fd00:1::160"))
+	wantHTTP(t, "192.168.1.161")
+}
+
+// TestPoolGainsFamily has Services of two families on a pool that first has one.
+func TestPoolGainsFamily(t *testing.T) {
+	configure(t, mission)
+	create(t, "prefers", families(corev1.IPFamilyPolicyPreferDualStack))
+	wantAddresses(t, "prefers", "192.168.1.160")
+	wantCondition(t, namespace, "prefers", "OneFamilyOnly", "pool default: no IPv6 addresses")
+	create(t, "requires", families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv6Protocol, corev1.IPv4Protocol))
+	wantEvent(t, namespace, "Service", "requires", "AllocationFailed", "pool default: no IPv6 addresses")
+	wantAddresses(t, "requires")
+
+	setConfig(t, dual)
+	wantAddresses(t, "prefers", "192.168.1.160", "fd00:1::160")
+	wantAddresses(t, "requires", "fd00:1::161", "192.168.1.161")
+	wantCondition(t, namespace, "prefers", "Allocated", "")
+	for _, addr := range []string{"192.168.1.160", "fd00:1::160", "fd00:1::161", "192.168.1.161"} {
+		wantHTTP(t, addr)
+	}
+}
+
+// TestFamiliesFromTwoPools needs an address of each of two pools.
+func TestFamiliesFromTwoPools(t *testing.T) {
+	configure(t, pools(pool("four", "192.168.1.160/32"), pool("six", "'fd00:1::160/128'")))
+	create(t, "both", families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
+	wantAddresses(t, "both", "192.168.1.160", "fd00:1::160")
+	wantFrom(t, namespace, "both", "four,six")
+	for _, addr := range []string{"192.168.1.160", "fd00:1::160"} {
+		wantHTTP(t, addr)
+	}
+}
+
+func TestRequestedPool(t *testing.T) {
+	configure(t, pools(pool("default", "192.168.1.160/32"), pool("old", "192.168.1.170/32"), pool("new", "192.168.1.180/32")))
+	create(t, "old", annotated(wantPool, "old"))
+	wantAddresses(t, "old", "192.168.1.170")
+	wantFrom(t, namespace, "old", "old")
+	create(t, "new", annotated("metallb.io/address-pool", "new"))
+	wantAddresses(t, "new", "192.168.1.180")
+	wantHTTP(t, "192.168.1.180")
+
+	create(t, "nowhere", annotated(wantPool, "nosuch"))
+	wantEvent(t, namespace, "Service", "nowhere", "AllocationFailed", "pool nosuch: not configured")
+	wantAddresses(t, "nowhere")
+
+	// Another pool is a wish to move. One that can't be met moves nothing.
+	patch(t, "old", annotations(wantPool, "new"))
+	wantEvent(t, namespace, "Service", "old", "AllocationFailed", "pool new: 1 of 1 addresses in use; it keeps 192.168.1.170")
+	wantAddresses(t, "old", "192.168.1.170")
+	patch(t, "old", annotations(wantPool, "default"))
+	wantAddresses(t, "old", "192.168.1.160")
+	silent(t, netip.MustParseAddr("192.168.1.170"))
+	wantHTTP(t, "192.168.1.160")
+}
+
+func TestAutoAssign(t *testing.T) {
+	configure(t, pools(pool("reserved", "192.168.1.170-192.168.1.171", "auto-assign: false"), pool("default", "192.168.1.160/32")))
+	create(t, "first")
+	wantAddresses(t, "first", "192.168.1.160")
+	create(t, "second")
+	wantEvent(t, namespace, "Service", "second", "AllocationFailed",
+		"pool reserved: only on request (auto-assign: false); pool default: 1 of 1 addresses in use")
+	wantAddresses(t, "second")
+	patch(t, "second", annotations(wantPool, "reserved"))
+	wantAddresses(t, "second", "192.168.1.170")
+	create(t, "third", annotated(wantAddr, "192.168.1.171"))
+	wantAddresses(t, "third", "192.168.1.171")
+}
+
+func TestPriority(t *testing.T) {
+	configure(t, pools(
+		pool("unset", "192.168.1.160/32"),
+		pool("twenty", "192.168.1.161/32", "priority: 20"),
+		pool("ten", "192.168.1.162/32", "priority: 10"),
+	))
+	for i, addr := range []string{"192.168.1.162", "192.168.1.161", "192.168.1.160"} {
+		name := fmt.Sprintf("p%d", i)
+		create(t, name)
+		wantAddresses(t, name, addr)
+	}
+}
+
+// TestAvoidBuggyIPs has a pool of which the two addresses in the middle may look like a network's own.
+func TestAvoidBuggyIPs(t *testing.T) {
+	configure(t, pools(pool("default", "10.60.0.254-10.60.1.1", "avoid-buggy-ips: true")))
+	for name, addr := range map[string]string{"buggy255": "10.60.0.255", "buggy0": "10.60.1.0"} {
+		create(t, name, annotated(wantAddr, addr))
+		wantEvent(t, namespace, "Service", name, "AllocationFailed", "address "+addr+": avoided by pool default (avoid-buggy-ips)")
+	}
+	for i, addr := range []string{"10.60.0.254", "10.60.1.1"} {
+		name := fmt.Sprintf("good%d", i)
+		create(t, name)
+		wantAddresses(t, name, addr)
+	}
+	create(t, "late")
+	wantEvent(t, namespace, "Service", "late", "AllocationFailed", "pool default: 2 of 2 addresses in use")
+	for _, name := range []string{"buggy255", "buggy0", "late"} {
+		wantAddresses(t, name)
+	}
+}
+
+// TestSelectors has pools for a namespace, for namespaces with a label, and for Services with a label.
+func TestSelectors(t *testing.T) {
+	configure(t, pools(
+		pool("red", "10.60.1.1-10.60.1.9", "namespaces: [e2e-red]"),
+		pool("team", "10.60.2.1-10.60.2.9", "namespace-selectors: [{match-labels: {team: blue}}]"),
+		pool("gold", "10.60.3.1-10.60.3.9", "service-selectors: [{match-expressions: [{key: tier, operator: In, values: [gold]}]}]"),
+	))
+	makeNamespace(t, "e2e-red", nil)
+	makeNamespace(t, "e2e-blue", map[string]string{"team": "blue"})
+	makeNamespace(t, "e2e-green", nil)
+	createIn(t, "e2e-red", "a")
+	createIn(t, "e2e-blue", "a")
+	createIn(t, "e2e-green", "a")
+	createIn(t, "e2e-green", "golden", labelled("tier", "gold"))
+	wantAddressesIn(t, "e2e-red", "a", "10.60.1.1")
+	wantAddressesIn(t, "e2e-blue", "a", "10.60.2.1")
+	wantAddressesIn(t, "e2e-green", "golden", "10.60.3.1")
+	wantEvent(t, "e2e-green", "Service", "a", "AllocationFailed", "pool red: not for namespace e2e-green; "+
+		"pool team: not for namespace e2e-green; pool gold: not for a Service with these labels")
+	wantAddressesIn(t, "e2e-green", "a")
+
+	// A request does not get around a selector.
+	createIn(t, "e2e-green", "asks", annotated(wantPool, "red"))
+	wantEvent(t, "e2e-green", "Service", "asks", "AllocationFailed", "pool red: not for namespace e2e-green")
+	wantAddressesIn(t, "e2e-green", "asks")
+
+	// Labels of namespaces change: who waits is served, who has keeps.
+	labelNamespace(t, "e2e-green", `{"team":"blue"}`)
+	wantAddressesIn(t, "e2e-green", "a", "10.60.2.2")
+	labelNamespace(t, "e2e-blue", `{"team":null}`)
+	createIn(t, "e2e-blue", "b")
+	wantEvent(t, "e2e-blue", "Service", "b", "AllocationFailed", "pool team: not for namespace e2e-blue")
+	wantAddressesIn(t, "e2e-blue", "b")
+	wantAddressesIn(t, "e2e-blue", "a", "10.60.2.1")
+}
+
+// TestPoolEdits renames, splits and removes the pool of a running Service.
+func TestPoolEdits(t *testing.T) {
+	configure(t, mission)
+	create(t, "keeps")
+	wantAddresses(t, "keeps", "192.168.1.160")
+	wantFrom(t, namespace, "keeps", "default")
+	seen := follow(t, namespace)
+
+	setConfig(t, pools(pool("renamed", "192.168.1.160-192.168.1.169")))
+	wantFrom(t, namespace, "keeps", "renamed")
+	setConfig(t, pools(pool("upper", "192.168.1.165-192.168.1.169"), pool("lower", "192.168.1.160-192.168.1.164")))
+	wantFrom(t, namespace, "keeps", "lower")
+	wantCondition(t, namespace, "keeps", "Allocated", "192.168.1.160 from pool lower")
+
+	setConfig(t, pools(pool("upper", "192.168.1.165/32")))
+	const stranded = "192.168.1.160 lies in no pool any more"
+	wantCondition(t, namespace, "keeps", "Stranded", stranded)
+	wantEvent(t, namespace, "Service", "keeps", "AddressStranded", stranded)
+	create(t, "other")
+	wantAddresses(t, "other", "192.168.1.165")
+	wantHTTP(t, "192.168.1.160")
+
+	// Its user lets go of the address. As long as there is no other, it keeps what it has.
+	patch(t, "keeps", annotations(kube.AnnotationReallocate, "true"))
+	wantEvent(t, namespace, "Service", "keeps", "AllocationFailed", "pool upper: 1 of 1 addresses in use; it keeps 192.168.1.160")
+	wantHTTP(t, "192.168.1.160")
+	seen.want(t, "keeps", "192.168.1.160")
+	remove(t, "other")
+	wantAddresses(t, "keeps", "192.168.1.165")
+	wantCondition(t, namespace, "keeps", "Allocated", "")
+	wantHTTP(t, "192.168.1.165")
+	silent(t, netip.MustParseAddr("192.168.1.160"))
+	seen.want(t, "keeps", "192.168.1.160", "192.168.1.165")
+}
+
+// TestNoConfig empties the configuration, deletes it, and makes it anew.
+func TestNoConfig(t *testing.T) {
+	configure(t, mission)
+	create(t, "has")
+	wantAddresses(t, "has", "192.168.1.160")
+	seen := follow(t, namespace)
+
+	setConfig(t, "")
+	wantCondition(t, namespace, "has", "Stranded", "192.168.1.160 lies in no pool any more")
+	create(t, "waits")
+	wantEvent(t, namespace, "Service", "waits", "AllocationFailed", "no address pool is configured")
+
+	t.Cleanup(func() { applySample(t) })
+	if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "delete", "configmap", "config"); err != nil {
+		t.Fatal(err)
+	}
+	wantCondition(t, namespace, "waits", "NoConfig", "")
+	wantAddresses(t, "waits")
+	wantHTTP(t, "192.168.1.160")
+
+	applySample(t)
+	wantAddresses(t, "waits", "192.168.1.161")
+	wantCondition(t, namespace, "has", "Allocated", "")
+	seen.want(t, "has", "192.168.1.160")
+}
+
+func applySample(t *testing.T) {
+	t.Helper()
+	if err := lab.Apply(context.WithoutCancel(t.Context()), "config/samples/layer2.yaml"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func labelled(key, value string) option {
+	return func(s *corev1.Service) { s.Labels = map[string]string{key: value} }
+}
+
+// makeNamespace makes a namespace, which is removed after the test with all that is in it.
+func makeNamespace(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	namespaces := lab.Kube.CoreV1().Namespaces()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	if _, err := namespaces.Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := namespaces.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "namespace "+name+" is gone", func(ctx context.Context) error {
+			_, err := namespaces.Get(ctx, name, metav1.GetOptions{})
+			switch {
+			case apierrors.IsNotFound(err):
+				return nil
+			case err == nil:
+				return fmt.Errorf("it is there")
+			}
+			return err
+		})
+	})
+}
+
+func labelNamespace(t *testing.T, name, labels string) {
+	t.Helper()
+	if _, err := lab.Kubectl(t.Context(), "patch", "namespace", name, "-p", `{"metadata":{"labels":`+labels+`}}`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// createIn makes a Service without pods in a namespace of the test, with which it goes. Nobody announces it.
+func createIn(t *testing.T, ns, name string, opts ...option) {
+	t.Helper()
+	s := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}},
+	}
+	for _, o := range opts {
+		o(s)
+	}
+	if _, err := lab.Kube.CoreV1().Services(ns).Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantService waits until check accepts a Service.
+func wantService(t *testing.T, ns, name, what string, check func(*corev1.Service) error) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("Service %s/%s %s", ns, name, what), func(ctx context.Context) error {
+		s, err := lab.Kube.CoreV1().Services(ns).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return check(s)
+	})
+}
+
+// wantAddressesIn is wantAddresses for a Service of another namespace.
+func wantAddressesIn(t *testing.T, ns, name string, want ...string) {
+	t.Helper()
+	wantService(t, ns, name, fmt.Sprintf("has %v", want), func(s *corev1.Service) error {
+		if got := ips(s); !slices.Equal(got, want) {
+			return fmt.Errorf("it has %v", got)
+		}
+		return nil
+	})
+}
+
+// ips returns the addresses that a Service shows.
+func ips(s *corev1.Service) []string {
+	var out []string
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		out = append(out, in.IP)
+	}
+	return out
+}
+
+// wantFrom waits until a Service says from which pool its address is, or pools.
+func wantFrom(t *testing.T, ns, name, want string) {
+	t.Helper()
+	wantService(t, ns, name, "is from "+want, func(s *corev1.Service) error {
+		if got := s.Annotations[kube.AnnotationAllocatedFrom]; got != want {
+			return fmt.Errorf("it is from %q", got)
+		}
+		return nil
+	})
+}
+
+// wantCondition waits until the condition of a Service has the reason, and a message that has this part.
+func wantCondition(t *testing.T, ns, name, reason, message string) {
+	t.Helper()
+	wantService(t, ns, name, "has condition "+reason, func(s *corev1.Service) error {
+		got := meta.FindStatusCondition(s.Status.Conditions, kube.ConditionAllocated)
+		if got == nil || got.Reason != reason || !strings.Contains(got.Message, message) {
+			return fmt.Errorf("want one that says %q, it has %+v", message, got)
+		}
+		return nil
+	})
+}
