@@ -101,7 +101,7 @@ var many = pools(pool("many", "10.61.0.0/24"))
 // TestTwoControllers deletes the controller that leads while Services are being made, and another one stands by.
 func TestTwoControllers(t *testing.T) {
 	const ns = "e2e-two"
-	configure(t, many)
+	usePools(t, many)
 	makeNamespace(t, ns, nil)
 	kept := wantServices(t, ns, "kept", 5)
 	twoControllers(t)
@@ -126,7 +126,7 @@ func TestTwoControllers(t *testing.T) {
 // missed all that the other one did meanwhile and must not undo any of it.
 func TestFrozenController(t *testing.T) {
 	const ns = "e2e-frozen"
-	configure(t, many)
+	usePools(t, many)
 	makeNamespace(t, ns, nil)
 	kept := wantServices(t, ns, "kept", 5)
 	twoControllers(t)
@@ -250,30 +250,55 @@ func leading(t *testing.T) string {
 func newLeader(t *testing.T, former string) string {
 	t.Helper()
 	var leader string
-	eventually(t, "a controller leads", func(ctx context.Context) error {
-		lease, err := lab.Kube.CoordinationV1().Leases(cluster.Namespace).Get(ctx, controller.LeaseName, metav1.GetOptions{})
-		if err != nil {
+	eventually(t, "a controller leads", func(ctx context.Context) (err error) {
+		if leader, err = leaseHolder(ctx); err != nil {
 			return err
 		}
-		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" || *lease.Spec.HolderIdentity == former {
-			return errors.New("none does, or still the former one")
+		if leader == former {
+			return fmt.Errorf("%s still does", former)
 		}
-		leader = *lease.Spec.HolderIdentity
 		_, err = lab.Kube.CoreV1().Pods(cluster.Namespace).Get(ctx, leader, metav1.GetOptions{})
 		return err
 	})
 	return leader
 }
 
+// leaseHolder returns the controller that holds the Lease.
+func leaseHolder(ctx context.Context) (string, error) {
+	lease, err := lab.Kube.CoordinationV1().Leases(cluster.Namespace).Get(ctx, controller.LeaseName, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" {
+		return *holder, nil
+	}
+	return "", errors.New("nobody holds the Lease")
+}
+
+// metrics returns the lines of a controller's metric, sorted.
+func metrics(ctx context.Context, pod, name string) ([]string, error) {
+	all, err := lab.Kube.CoreV1().Pods(cluster.Namespace).ProxyGet("http", pod, "7472", "metrics", nil).DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("get metrics of %s: %w", pod, err)
+	}
+	lines := []string{}
+	for line := range strings.Lines(string(all)) {
+		if strings.HasPrefix(line, name+"{") || strings.HasPrefix(line, name+" ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
 // wantLeading waits until the metrics of a controller say whether it leads.
 func wantLeading(t *testing.T, pod string, want int) {
 	t.Helper()
-	line := fmt.Sprintf("\ninvar_controller_leading_bool %d\n", want)
+	line := fmt.Sprintf("invar_controller_leading_bool %d", want)
 	eventually(t, fmt.Sprintf("metrics of %s say %q", pod, line), func(ctx context.Context) error {
-		out, err := lab.Kubectl(ctx, "get", "--raw",
-			fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:7472/proxy/metrics", cluster.Namespace, pod))
-		if err == nil && !strings.Contains(out, line) {
-			err = errors.New("they do not")
+		got, err := metrics(ctx, pod, "invar_controller_leading_bool")
+		if err == nil && !slices.Equal(got, []string{line}) {
+			err = fmt.Errorf("they say %q", got)
 		}
 		return err
 	})
