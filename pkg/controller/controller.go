@@ -94,12 +94,14 @@ func (c *Controller) stand(ctx context.Context) error {
 	defer release()
 	var leading atomic.Bool
 	ended := make(chan struct{})
+	lock := newFence(&resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: c.cfg.Namespace, Name: LeaseName},
+		Client:     c.cfg.Client.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: c.cfg.Identity},
+	})
+	defer lock.lose()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: c.cfg.Namespace, Name: LeaseName},
-			Client:     c.cfg.Client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: c.cfg.Identity},
-		},
+		Lock:          lock,
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
@@ -107,7 +109,7 @@ func (c *Controller) stand(ctx context.Context) error {
 				leading.Store(true)
 				defer close(ended)
 				defer release()
-				c.lead(ctx, lease)
+				c.lead(ctx, lease, lock)
 			},
 			OnStoppedLeading: func() {},
 		},
@@ -128,15 +130,18 @@ func (c *Controller) stand(ctx context.Context) error {
 	return nil
 }
 
-// lead works until ctx or lease is done.
-func (c *Controller) lead(ctx, lease context.Context) {
+// lead works until ctx or lease is done, or the fence says that the Lease is lost.
+func (c *Controller) lead(ctx, lease context.Context, lock *fence) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(lease, cancel)()
+	defer context.AfterFunc(lock.held, cancel)()
 	c.cfg.Logger.Info("this controller leads")
 	c.cfg.Metrics.Leading.Set(1)
 	defer c.cfg.Metrics.Leading.Set(0)
-	if err := newTerm(c).run(ctx); err != nil && ctx.Err() == nil {
+	t := newTerm(c)
+	t.deadline = lock.deadline
+	if err := t.run(ctx); err != nil && ctx.Err() == nil {
 		c.cfg.Logger.Error("can't work now; will stand again", "err", err)
 		select {
 		case <-time.After(retryPeriod):

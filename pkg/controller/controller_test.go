@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
@@ -478,12 +479,32 @@ func TestOtherClass(t *testing.T) {
 		want("a [192.168.1.160]").wantEvents("Normal ConfigLoaded 1 pools are in force")
 }
 
+// unshareWatches makes watches give each watcher objects of its own, as a real API server does: the fake one gives the very
+// objects that it keeps, and informers cut what nobody reads off theirs.
+func unshareWatches(client *fake.Clientset) {
+	client.PrependWatchReactor("*", func(a k8stesting.Action) (bool, watch.Interface, error) {
+		var opts metav1.ListOptions
+		if w, ok := a.(k8stesting.WatchActionImpl); ok {
+			opts = w.ListOptions
+		}
+		w, err := client.Tracker().Watch(a.GetResource(), a.GetNamespace(), opts)
+		if err != nil {
+			return true, nil, err
+		}
+		return true, watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
+			e.Object = e.Object.DeepCopyObject()
+			return e, true
+		}), nil
+	})
+}
+
 // TestRun runs a controller with its informers, its queue and its Lease: a Service gets its address, and a second controller
 // takes over when the first stops.
 func TestRun(t *testing.T) {
 	client := fake.NewClientset(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "config"}, Data: map[string]string{"config": pool},
 	})
+	unshareWatches(client)
 	run := func(identity string) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := New(Config{

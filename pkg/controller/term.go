@@ -37,6 +37,7 @@ type term struct {
 	results  chan result
 	writes   sync.WaitGroup
 	writing  chan struct{}     // a place for each write under way
+	deadline func() time.Time  // until when a write may be under way
 	pools    bool              // a configuration is in force
 	frozen   error             // why nothing new is handed out; nil: it is
 	waiting  map[key]time.Time // Services that were refused something, with their creation
@@ -215,12 +216,22 @@ func (t *term) start(ctx context.Context, k key, w write) {
 		r := result{key: k, err: ctx.Err()}
 		select {
 		case t.writing <- struct{}{}:
-			r.outcome, r.err = w(ctx)
+			r.outcome, r.err = t.carryOut(ctx, w)
 			<-t.writing
 		case <-ctx.Done():
 		}
 		t.results <- r
 	})
+}
+
+// carryOut runs w for no longer than the Lease is sure to be this controller's.
+func (t *term) carryOut(ctx context.Context, w write) (outcome, error) {
+	if t.deadline != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, t.deadline())
+		defer cancel()
+	}
+	return w(ctx)
 }
 
 // result is what came of the write for a key.
