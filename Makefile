@@ -19,7 +19,7 @@ export DEMO_KEEP ?= 1
 export FUZZTIME ?= 30s
 export COUNT ?= 6
 N ?= 1000
-export RUN E2E_KEEP TAGS
+export RUN E2E_KEEP
 
 .PHONY: help
 help: ## List the targets
@@ -54,7 +54,7 @@ test: ## Run all tests, on real links and on a real cluster too; needs root and 
 	hack/test.sh
 
 .PHONY: test-e2e
-test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up; TAGS=allocation: long ones too)
+test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
 	hack/e2e.sh
 
 .PHONY: demo
@@ -87,7 +87,8 @@ bench-alloc: ## Print a line of JSON for each fill level of a pool: nanoseconds 
 	@hack/bench-alloc.sh
 
 .PHONY: bench-services
-bench-services: root-deps image lab ## Create N (1000) Services on a lab; print a line of JSON: seconds until the last has its address
+bench-services: ## Create N (1000) Services on a lab; print a line of JSON: seconds until the last has its address
+	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/services -n $(N)
 
 .PHONY: root-deps

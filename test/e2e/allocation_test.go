@@ -191,28 +191,13 @@ func TestControllerRestart(t *testing.T) {
 		wantAddresses(t, name, fmt.Sprintf("192.168.1.%d", 160+i))
 	}
 	remove(t, "r1") // leaves a gap below an address in use
-	watch, err := lab.Kube.CoreV1().Services(namespace).Watch(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Stop()
+	seen := follow(t, namespace)
 	if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "delete", "pod", "-l", "component=controller", "--wait=true"); err != nil {
 		t.Fatal(err)
 	}
 	create(t, "r3")
 	wantAddresses(t, "r3", "192.168.1.161")
-	watch.Stop()
-	kept := map[string]string{"r0": "192.168.1.160", "r2": "192.168.1.162"}
-	for e := range watch.ResultChan() {
-		s, ok := e.Object.(*corev1.Service)
-		if !ok || kept[s.Name] == "" {
-			continue
-		}
-		if in := s.Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != kept[s.Name] {
-			t.Errorf("Service %s shows %v during the restart, want %s throughout", s.Name, in, kept[s.Name])
-		}
-	}
-	for name, addr := range kept {
-		wantAddresses(t, name, addr)
+	for name, addr := range map[string]string{"r0": "192.168.1.160", "r2": "192.168.1.162"} {
+		seen.want(t, name, addr)
 	}
 }

@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,36 +218,12 @@ func speakersReady(t *testing.T) {
 	}
 }
 
-// speakerPID finds the speaker's process of a node: the one named speaker in the node's network namespace.
+// speakerPID finds the speaker's process of a node.
 func speakerPID(t *testing.T, node string) int {
 	t.Helper()
-	h, err := lab.Host(node)
+	pid, err := lab.PID(t.Context(), cluster.Namespace, "component=speaker", node, "speaker")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ns syscall.Stat_t
-	if err := syscall.Stat(h.NetNS, &ns); err != nil {
-		t.Fatal(err)
-	}
-	commands, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range commands {
-		var st syscall.Stat_t
-		name, err := os.ReadFile(file)
-		if err != nil || strings.TrimSpace(string(name)) != "speaker" {
-			continue
-		}
-		dir := filepath.Dir(file)
-		if syscall.Stat(filepath.Join(dir, "ns", "net"), &st) == nil && st.Ino == ns.Ino && st.Dev == ns.Dev {
-			pid, err := strconv.Atoi(filepath.Base(dir))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pid
-		}
-	}
-	t.Fatalf("no process named speaker in the network of %s", node)
-	return 0
+	return pid
 }

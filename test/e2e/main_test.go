@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/invar-lb/invar/pkg/config"
 	"github.com/invar-lb/invar/test/cluster"
 )
 
@@ -104,13 +105,15 @@ const (
 )
 
 // configure puts a configuration in place of the sample, for the time of the test.
-func configure(t *testing.T, config string) {
+func configure(t *testing.T, text string) {
 	t.Helper()
-	setConfig(t, config)
+	setConfig(t, text)
 	t.Cleanup(func() { setConfig(t, mission) })
 }
 
-func setConfig(t *testing.T, config string) {
+// setConfig writes a configuration and, if it is valid, waits until the controller has its pools. It hears of the configuration
+// and of Services on different ways: a Service made at once might still be given an address of the pools before.
+func setConfig(t *testing.T, text string) {
 	t.Helper()
 	maps := lab.Kube.CoreV1().ConfigMaps(cluster.Namespace)
 	eventually(t, "write the configuration", func(ctx context.Context) error {
@@ -118,8 +121,36 @@ func setConfig(t *testing.T, config string) {
 		if err != nil {
 			return err
 		}
-		cm.Data = map[string]string{"config": config}
+		cm.Data = map[string]string{"config": text}
 		_, err = maps.Update(ctx, cm, metav1.UpdateOptions{})
+		return err
+	})
+	if cfg, err := config.Parse(text); err == nil {
+		inForce(t, cfg)
+	}
+}
+
+// inForce waits until the metrics of the controller that leads show the pools of a configuration, and no others.
+func inForce(t *testing.T, cfg *config.Config) {
+	t.Helper()
+	want := []string{}
+	for _, p := range cfg.Pools {
+		total := uint64(0)
+		for _, r := range p.Ranges {
+			total += r.Capacity(p.AvoidBuggyIPs)
+		}
+		want = append(want, fmt.Sprintf("metallb_allocator_addresses_total{pool=%q} %d", p.Name, total))
+	}
+	slices.Sort(want)
+	eventually(t, "the pools are in force", func(ctx context.Context) error {
+		leader, err := leaseHolder(ctx)
+		if err != nil {
+			return err
+		}
+		got, err := metrics(ctx, leader, "metallb_allocator_addresses_total")
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("want %q, the metrics show %q", want, got)
+		}
 		return err
 	})
 }

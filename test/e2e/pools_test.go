@@ -1,4 +1,4 @@
-//go:build e2e && allocation
+//go:build e2e
 
 package e2e
 
@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/invar-lb/invar/pkg/config"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/test/cluster"
 )
@@ -34,47 +33,9 @@ func pools(pools ...string) string {
 	return "address-pools:\n" + strings.Join(pools, "")
 }
 
-// usePools is configure, and waits until the controller has the pools: it hears of the configuration and of Services on different
-// ways, and a Service made at once may still be given an address of the pools before.
-func usePools(t *testing.T, text string) {
-	t.Helper()
-	t.Cleanup(func() { inForce(t, mission) })
-	configure(t, text)
-	inForce(t, text)
-}
-
-// inForce waits until the metrics of the controller that leads show the pools of a configuration, and no others.
-func inForce(t *testing.T, text string) {
-	t.Helper()
-	cfg, err := config.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{}
-	for _, p := range cfg.Pools {
-		total := uint64(0)
-		for _, r := range p.Ranges {
-			total += r.Capacity(p.AvoidBuggyIPs)
-		}
-		want = append(want, fmt.Sprintf("metallb_allocator_addresses_total{pool=%q} %d", p.Name, total))
-	}
-	slices.Sort(want)
-	eventually(t, "the pools are in force", func(ctx context.Context) error {
-		leader, err := leaseHolder(ctx)
-		if err != nil {
-			return err
-		}
-		got, err := metrics(ctx, leader, "metallb_allocator_addresses_total")
-		if err == nil && !slices.Equal(got, want) {
-			err = fmt.Errorf("want %q, the metrics show %q", want, got)
-		}
-		return err
-	})
-}
-
 // TestGainAndLoseFamily takes a Service to two families and back. Its first address stays, though a lower one is free.
 func TestGainAndLoseFamily(t *testing.T) {
-	usePools(t, dual)
+	configure(t, dual)
 	create(t, "lowest")
 	wantAddresses(t, "lowest", "192.168.1.160")
 	create(t, "grows", families(corev1.IPFamilyPolicySingleStack, corev1.IPv4Protocol))
@@ -95,7 +56,7 @@ func TestGainAndLoseFamily(t *testing.T) {
 
 // TestPoolGainsFamily has Services of two families on a pool that first has one.
 func TestPoolGainsFamily(t *testing.T) {
-	usePools(t, mission)
+	configure(t, mission)
 	create(t, "prefers", families(corev1.IPFamilyPolicyPreferDualStack))
 	wantAddresses(t, "prefers", "192.168.1.160")
 	wantCondition(t, namespace, "prefers", "OneFamilyOnly", "pool default: no IPv6 addresses")
@@ -114,7 +75,7 @@ func TestPoolGainsFamily(t *testing.T) {
 
 // TestFamiliesFromTwoPools needs an address of each of two pools.
 func TestFamiliesFromTwoPools(t *testing.T) {
-	usePools(t, pools(pool("four", "192.168.1.160/32"), pool("six", "'fd00:1::160/128'")))
+	configure(t, pools(pool("four", "192.168.1.160/32"), pool("six", "'fd00:1::160/128'")))
 	create(t, "both", families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
 	wantAddresses(t, "both", "192.168.1.160", "fd00:1::160")
 	wantFrom(t, namespace, "both", "four,six")
@@ -124,7 +85,7 @@ func TestFamiliesFromTwoPools(t *testing.T) {
 }
 
 func TestRequestedPool(t *testing.T) {
-	usePools(t, pools(pool("default", "192.168.1.160/32"), pool("old", "192.168.1.170/32"), pool("new", "192.168.1.180/32")))
+	configure(t, pools(pool("default", "192.168.1.160/32"), pool("old", "192.168.1.170/32"), pool("new", "192.168.1.180/32")))
 	create(t, "old", annotated(wantPool, "old"))
 	wantAddresses(t, "old", "192.168.1.170")
 	wantFrom(t, namespace, "old", "old")
@@ -147,7 +108,7 @@ func TestRequestedPool(t *testing.T) {
 }
 
 func TestAutoAssign(t *testing.T) {
-	usePools(t, pools(pool("reserved", "192.168.1.170-192.168.1.171", "auto-assign: false"), pool("default", "192.168.1.160/32")))
+	configure(t, pools(pool("reserved", "192.168.1.170-192.168.1.171", "auto-assign: false"), pool("default", "192.168.1.160/32")))
 	create(t, "first")
 	wantAddresses(t, "first", "192.168.1.160")
 	create(t, "second")
@@ -161,7 +122,7 @@ func TestAutoAssign(t *testing.T) {
 }
 
 func TestPriority(t *testing.T) {
-	usePools(t, pools(
+	configure(t, pools(
 		pool("unset", "192.168.1.160/32"),
 		pool("twenty", "192.168.1.161/32", "priority: 20"),
 		pool("ten", "192.168.1.162/32", "priority: 10"),
@@ -175,7 +136,7 @@ func TestPriority(t *testing.T) {
 
 // TestAvoidBuggyIPs has a pool of which the two addresses in the middle may look like a network's own.
 func TestAvoidBuggyIPs(t *testing.T) {
-	usePools(t, pools(pool("default", "10.60.0.254-10.60.1.1", "avoid-buggy-ips: true")))
+	configure(t, pools(pool("default", "10.60.0.254-10.60.1.1", "avoid-buggy-ips: true")))
 	for name, addr := range map[string]string{"buggy255": "10.60.0.255", "buggy0": "10.60.1.0"} {
 		create(t, name, annotated(wantAddr, addr))
 		wantEvent(t, namespace, "Service", name, "AllocationFailed", "address "+addr+": avoided by pool default (avoid-buggy-ips)")
@@ -194,7 +155,7 @@ func TestAvoidBuggyIPs(t *testing.T) {
 
 // TestSelectors has pools for a namespace, for namespaces with a label, and for Services with a label.
 func TestSelectors(t *testing.T) {
-	usePools(t, pools(
+	configure(t, pools(
 		pool("red", "10.60.1.1-10.60.1.9", "namespaces: [e2e-red]"),
 		pool("team", "10.60.2.1-10.60.2.9", "namespace-selectors: [{match-labels: {team: blue}}]"),
 		pool("gold", "10.60.3.1-10.60.3.9", "service-selectors: [{match-expressions: [{key: tier, operator: In, values: [gold]}]}]"),
@@ -230,7 +191,7 @@ func TestSelectors(t *testing.T) {
 
 // TestPoolEdits renames, splits and removes the pool of a running Service.
 func TestPoolEdits(t *testing.T) {
-	usePools(t, mission)
+	configure(t, mission)
 	create(t, "keeps")
 	wantAddresses(t, "keeps", "192.168.1.160")
 	wantFrom(t, namespace, "keeps", "default")
@@ -265,7 +226,7 @@ func TestPoolEdits(t *testing.T) {
 
 // TestNoConfig empties the configuration, deletes it, and makes it anew.
 func TestNoConfig(t *testing.T) {
-	usePools(t, mission)
+	configure(t, mission)
 	create(t, "has")
 	wantAddresses(t, "has", "192.168.1.160")
 	seen := follow(t, namespace)

@@ -1,4 +1,4 @@
-//go:build e2e && allocation
+//go:build e2e
 
 package e2e
 
@@ -31,7 +31,7 @@ func sharing(key string, port int32) option {
 // TestSharing has Services of one sharing key on one address, which one node announces, for as long as their ports differ.
 func TestSharing(t *testing.T) {
 	const addr = "192.168.1.160"
-	usePools(t, oneOnly)
+	configure(t, oneOnly)
 	create(t, "web", sharing("team", 80))
 	create(t, "alt", sharing("team", 8080))
 	for _, name := range []string{"web", "alt"} {
@@ -66,7 +66,7 @@ func TestSharing(t *testing.T) {
 
 // TestSharingRefused has Services on other ports than the holder's that may not share its address nevertheless.
 func TestSharingRefused(t *testing.T) {
-	usePools(t, oneOnly)
+	configure(t, oneOnly)
 	create(t, "owner", sharing("team", 80))
 	wantAddresses(t, "owner", "192.168.1.160")
 	for _, tt := range []struct {

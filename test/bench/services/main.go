@@ -124,7 +124,7 @@ func install(ctx context.Context, c *cluster.Cluster) error {
 
 // measure makes n Services and waits until each has its address.
 func measure(ctx context.Context, c *cluster.Cluster, n int) (result, error) {
-	pid, err := controllerPID(ctx, c)
+	pid, err := c.PID(ctx, cluster.Namespace, "component=controller", "", "controller")
 	if err != nil {
 		return result{}, err
 	}

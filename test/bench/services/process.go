@@ -1,51 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/invar-lb/invar/test/cluster"
 )
-
-// controllerPID finds the process of the one controller of a lab.
-func controllerPID(ctx context.Context, c *cluster.Cluster) (int, error) {
-	pods, err := c.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "component=controller"})
-	if err != nil {
-		return 0, fmt.Errorf("list controllers: %w", err)
-	}
-	if len(pods.Items) != 1 {
-		return 0, fmt.Errorf("there are %d controllers, want 1", len(pods.Items))
-	}
-	return processOf(string(pods.Items[0].UID), "controller")
-}
-
-// processOf finds the process of a pod that has the given command name. Its cgroup tells whose it is: the pod's UID is in the
-// path, and no other lab has that.
-func processOf(podUID, command string) (int, error) {
-	commands, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		return 0, err
-	}
-	for _, file := range commands {
-		name, err := os.ReadFile(file)
-		if err != nil || strings.TrimSpace(string(name)) != command {
-			continue // it is another one, or has just ended
-		}
-		dir := filepath.Dir(file)
-		cgroups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if err == nil && strings.Contains(strings.ReplaceAll(string(cgroups), "_", "-"), podUID) {
-			return strconv.Atoi(filepath.Base(dir))
-		}
-	}
-	return 0, fmt.Errorf("pod %s has no process named %s", podUID, command)
-}
 
 // memory is how much of its memory a process has in RAM, in millions of bytes.
 type memory struct{ now, peak float64 }

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// PID finds the process with the given command name of the one pod that has the labels, on the given node or, if that is
+// empty, on any.
+func (c *Cluster) PID(ctx context.Context, namespace, labels, node, command string) (int, error) {
+	opts := metav1.ListOptions{LabelSelector: labels}
+	if node != "" {
+		opts.FieldSelector = "spec.nodeName=" + node
+	}
+	pods, err := c.Kube.CoreV1().Pods(namespace).List(ctx, opts)
+	if err != nil {
+		return 0, fmt.Errorf("list pods: %w", err)
+	}
+	if len(pods.Items) != 1 {
+		return 0, fmt.Errorf("there are %d pods with %s, want 1", len(pods.Items), labels)
+	}
+	return processOf(string(pods.Items[0].UID), command)
+}
+
+// processOf finds the process of a pod that has the given command name. Its cgroup tells whose it is: the pod's UID is in the
+// path, and no other lab has that.
+func processOf(podUID, command string) (int, error) {
+	commands, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range commands {
+		name, err := os.ReadFile(file)
+		if err != nil || strings.TrimSpace(string(name)) != command {
+			continue // it is another one, or has just ended
+		}
+		dir := filepath.Dir(file)
+		cgroups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
+		if err == nil && strings.Contains(strings.ReplaceAll(string(cgroups), "_", "-"), podUID) {
+			return strconv.Atoi(filepath.Base(dir))
+		}
+	}
+	return 0, fmt.Errorf("pod %s has no process named %s", podUID, command)
+}
