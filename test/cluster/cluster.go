@@ -68,6 +68,9 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
 	c.hosts = status.Hosts
+	if err := c.reservePorts(Client); err != nil {
+		return nil, err
+	}
 	c.Kube, err = kube.NewClient(status.Kubeconfig, "invar-test")
 	return c, err
 }

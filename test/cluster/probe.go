@@ -3,8 +3,10 @@ package cluster
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,10 +21,19 @@ const (
 	probeTimeout  = 300 * time.Millisecond
 )
 
-// The ports that attempts come from are taken in turn, which lasts minutes at this rate. The kernel would take them from a
-// smaller range at random, and now and then one that a node's connection tracking still knows from an earlier connection:
-// such an attempt fails though nothing is wrong.
-const firstPort, lastPort = 2000, 65000
+// The ports that attempts come from are taken in turn, which lasts minutes at this rate, and the kernel takes none of them by
+// itself (see reservePorts). A port that comes again too soon may be known to a node's connection tracking from an earlier
+// connection, to another Service that had the same address: such an attempt fails though nothing is wrong.
+const firstPort, lastPort = 2000, 60000
+
+// reservePorts keeps the kernel of host from choosing one of the attempts' ports for another connection
+// (net.ipv4.ip_local_reserved_ports).
+func (c *Cluster) reservePorts(host string) error {
+	return c.Do(host, func() error {
+		ports := fmt.Sprintf("%d-%d", firstPort, lastPort-1)
+		return os.WriteFile("/proc/sys/net/ipv4/ip_local_reserved_ports", []byte(ports), 0o644)
+	})
+}
 
 // Attempt is one attempt to open a connection.
 type Attempt struct {
