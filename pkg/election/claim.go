@@ -2,9 +2,7 @@ package election
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
-	"slices"
 )
 
 // Claim says that Node holds Addr.
@@ -38,11 +36,6 @@ func (cs Claims) Merge(c Claim) bool {
 // Next returns the claim by which node takes addr over from whoever holds it in cs.
 func (cs Claims) Next(addr netip.Addr, node string) Claim {
 	return Claim{Addr: addr, Node: node, Seq: cs[addr].Seq + 1}
-}
-
-// Sorted returns the claims in the order of their addresses.
-func (cs Claims) Sorted() []Claim {
-	return slices.SortedFunc(maps.Values(cs), func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
 }
 
 // Rank returns the place that addr gives to node: a lower number comes first. It is a rendezvous hash: each address

@@ -20,7 +20,18 @@
 //
 // Nodes that are draining come last: they keep an address only if nobody else may hold it.
 //
-// A speaker claims what Plan gives to its own node and someone else holds, and answers for what its own claims hold. So a
-// planned move is make-before-break by construction: the old holder goes on answering until it hears of the claim that
-// beats its own, and the new holder has announced by then.
+// # Node
+//
+// A [Node] decides for one speaker, from all that the speaker sees at a moment (a [View]): what to answer for, what to
+// claim, when to fall silent. Time comes with the View.
+//
+//   - It claims what Plan gives to it and another holds, and answers for what its own claims hold. So a planned move is
+//     make-before-break by construction: the old holder goes on answering until it hears of the claim that beats its own,
+//     and the new holder has announced by then.
+//   - An address that nobody has claimed since somebody began to want it is probed on the LAN before it is claimed. A
+//     failover probes nothing.
+//   - When what it knows may be from the past (the node was paused, its link was down, it lost sight of its peers) it
+//     answers for nothing until it has merged its peers' claims, or, with none in reach, until a short fence is over. Then it
+//     serves its own side: a node alone, or one half of a split LAN.
+//   - An address taken from a live peer is not taken again at once, since views that differ would fight over it.
 package election

@@ -1,14 +1,9 @@
 package membership
 
 import (
-	"cmp"
 	"encoding/json"
-	"maps"
-	"slices"
 
 	"github.com/hashicorp/memberlist"
-
-	"github.com/invar-lb/invar/pkg/election"
 )
 
 // delegate is what memberlist asks of us. Its methods run on memberlist's goroutines.
@@ -34,11 +29,8 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 
 func (d delegate) LocalState(bool) []byte {
 	d.m.mu.Lock()
-	claims := slices.Collect(maps.Values(d.m.claims))
+	claims := d.m.ledger.All()
 	d.m.mu.Unlock()
-	slices.SortFunc(claims, func(a, b election.Claim) int {
-		return cmp.Or(cmp.Compare(a.Node, b.Node), a.Addr.Compare(b.Addr))
-	})
 	return encode(claims)
 }
 

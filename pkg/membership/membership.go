@@ -59,12 +59,11 @@ type Members struct {
 	list    *memberlist.Memberlist // memberlist's own goroutines, which start before it is set, use running
 	started chan struct{}          // closed once list is set
 
-	mu        sync.Mutex // guards the fields below; never held while calling memberlist
-	meta      Meta
-	claims    election.Claims
-	contested map[netip.Addr]bool
-	members   map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
-	lost      bool                        // the last member that went did so without a word
+	mu      sync.Mutex // guards the fields below; never held while calling memberlist
+	meta    Meta
+	ledger  *election.Ledger
+	members map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
+	lost    bool                        // the last member that went did so without a word
 }
 
 // DeriveKey turns the text of Secret memberlist into an AES-256 key (HKDF, RFC 5869, with SHA-256).
@@ -79,7 +78,7 @@ func DeriveKey(secret []byte) ([]byte, error) {
 func Start(cfg Config) (*Members, error) {
 	m := &Members{
 		cfg: cfg, started: make(chan struct{}), meta: Meta{Version: metaVersion},
-		claims: election.Claims{}, contested: map[netip.Addr]bool{}, members: map[string]*memberlist.Node{},
+		ledger: election.NewLedger(cfg.Node), members: map[string]*memberlist.Node{},
 	}
 	list, err := memberlist.Create(m.profile())
 	if err != nil {
@@ -211,7 +210,7 @@ func (m *Members) SetMeta(announcing, draining bool, timeout time.Duration) erro
 func (m *Members) Claims() election.Claims {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.claims)
+	return m.ledger.Claims()
 }
 
 // Claim makes the claims of this node known to all.
@@ -220,14 +219,12 @@ func (m *Members) Claim(claims []election.Claim) {
 	m.spread(claims)
 }
 
-// Contested returns the addresses held by this node that a peer has lately claimed and lost, and forgets them. Some hosts
-// may have seen that peer's announcement last, after a partition for example.
+// Contested returns the addresses held by this node that a peer has claimed in vain since the last call: see
+// [election.Ledger.Contested].
 func (m *Members) Contested() []netip.Addr {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	addrs := slices.SortedFunc(maps.Keys(m.contested), netip.Addr.Compare)
-	clear(m.contested)
-	return addrs
+	return m.ledger.Contested()
 }
 
 // spread sends claims of this node to every member at once, and leaves them to the gossip as well.
@@ -251,12 +248,7 @@ func (m *Members) send(n *memberlist.Node, msg []byte) {
 // greet tells a member that has just come, or come back, what this node holds: it may have missed how it got it.
 func (m *Members) greet(n *memberlist.Node) {
 	m.mu.Lock()
-	var own []election.Claim
-	for _, c := range m.claims {
-		if c.Node == m.cfg.Node {
-			own = append(own, c)
-		}
-	}
+	own := m.ledger.Own()
 	m.mu.Unlock()
 	for _, msg := range encodeDatagrams(own) {
 		m.send(n, msg)
@@ -271,19 +263,11 @@ func (m *Members) Leave(timeout time.Duration) error {
 // Close stops listening without a word, as a crash would.
 func (m *Members) Close() error { return m.list.Shutdown() }
 
-// merge takes claims in and returns those that won, and the own claims that others contested in vain.
-func (m *Members) merge(claims []election.Claim) (won, defended []election.Claim) {
+// merge takes claims in and returns what the peers should hear in turn.
+func (m *Members) merge(claims []election.Claim) (tell []election.Claim) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c := range claims {
-		if m.claims.Merge(c) {
-			won = append(won, c)
-		} else if own := m.claims[c.Addr]; own.Node == m.cfg.Node && c.Node != own.Node {
-			m.contested[c.Addr] = true
-			defended = append(defended, own)
-		}
-	}
-	return won, defended
+	return m.ledger.Receive(claims)
 }
 
 // receive merges a peer's message, passes on what was new and corrects what was wrong.
@@ -293,12 +277,12 @@ func (m *Members) receive(msg []byte) {
 		m.cfg.Logger.Warn("message from a peer is not understood", "err", err)
 		return
 	}
-	won, defended := m.merge(claims)
-	if len(won)+len(defended) == 0 {
+	tell := m.merge(claims)
+	if len(tell) == 0 {
 		return
 	}
 	byNode := map[string][]election.Claim{}
-	for _, c := range append(won, defended...) {
+	for _, c := range tell {
 		byNode[c.Node] = append(byNode[c.Node], c)
 	}
 	for _, claims := range byNode {

@@ -75,9 +75,6 @@ func gather(in inputs) facts {
 	return f
 }
 
-// stays reports whether node has a live speaker that does not take its leave.
-func (f *facts) stays(node string) bool { return f.live[node] && !f.draining[node] }
-
 // candidates returns the nodes that may announce anything at all, sorted: a live speaker that is able to, on a node that
 // is neither excluded nor without network.
 func (in *inputs) candidates() []string {

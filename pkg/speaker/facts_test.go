@@ -3,8 +3,6 @@ package speaker
 import (
 	"net/netip"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -352,28 +350,4 @@ func TestInputs(t *testing.T) {
 	if diff := cmp.Diff([]string{"default/echo"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-}
-
-// TestMayTake is about nodes whose views differ: each claim that follows another waits longer, a failover never waits.
-func TestMayTake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &Speaker{changed: make(chan struct{}, 1), joining: make(chan struct{}, 1), taken: map[netip.Addr]taken{}}
-		x, y := addr("192.168.1.160"), addr("192.168.1.161")
-		claims := 0
-		for begin := time.Now(); time.Since(begin) < 5*time.Second; time.Sleep(time.Millisecond) {
-			if s.mayTake(x, true) {
-				claims++
-			}
-		}
-		if claims != 5 { // at 0, 0.2, 0.6, 1.4 and 3 s
-			t.Errorf("%d claims of a contested address in 5 s, want 5", claims)
-		}
-		if !s.mayTake(y, true) || !s.mayTake(x, false) {
-			t.Error("another address, or one whose holder is gone, has to wait")
-		}
-		time.Sleep(2 * takeForget)
-		if !s.mayTake(x, true) {
-			t.Error("an address that nobody contested for long has to wait")
-		}
-	})
 }

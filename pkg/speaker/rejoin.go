@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/kube"
 )
 
@@ -90,41 +91,19 @@ func (s *Speaker) keepJoining(ctx context.Context) {
 	}
 }
 
-// doubt is why what this node knows may be from the past.
-type doubt struct {
-	cause string
-	// wait is for how long a peer may take to be reached. A node whose link was down may need a second for that: the
-	// kernel repeats an ARP request that nobody answered only then. A node that is the last one should not take long.
-	wait time.Duration
-}
-
-var (
-	doubtLink   = doubt{"link is back", 2 * time.Second}
-	doubtAlone  = doubt{"no peer in sight", 500 * time.Millisecond}
-	doubtReturn = doubt{"peers are back", time.Second}
-	doubtPaused = doubt{"paused", time.Second}
-)
-
 // rejoin is for when what this node knows may be from the past. It answers for nothing until it has exchanged claims with
-// one of its peers, or until the fence is over if none is in reach. After an exchange it claims nothing until its view of
-// who lives has settled: a peer that it took for dead is a member again only when that peer has heard of it and denied it.
-func (s *Speaker) rejoin(d doubt) {
-	s.cfg.Logger.Warn("what this speaker knows may be out of date; asking the peers", "cause", d.cause)
-	s.cfg.Metrics.rejoins.WithLabelValues(d.cause).Inc()
+// one of its peers, or found that none is in reach.
+func (s *Speaker) rejoin(d election.Doubt) {
+	s.cfg.Logger.Warn("what this speaker knows may be out of date; asking the peers", "cause", d.Cause)
+	s.cfg.Metrics.rejoins.WithLabelValues(d.Cause).Inc()
 	s.announcer.Set(nil)
-	if err := s.joinAny(d.wait); err != nil {
-		s.cfg.Logger.Warn("no peer in reach; silent for a while", "for", fence, "err", err)
-		s.fencedUntil = time.Now().Add(fence)
-		s.wake(fence)
-		return
+	err := s.joinAny(d.Wait)
+	if err != nil {
+		s.cfg.Logger.Warn("no peer in reach; silent for a while", "for", election.Fence, "err", err)
 	}
-	s.fencedUntil, s.modestUntil = time.Time{}, time.Now().Add(modesty)
-	s.wake(modesty)
+	s.node.Asked(time.Now(), err == nil)
 	s.sync()
 }
-
-// wake makes the worker look at everything after d.
-func (s *Speaker) wake(d time.Duration) { time.AfterFunc(d, s.kick) }
 
 var errNoPeer = errors.New("no peer answered in time")
 

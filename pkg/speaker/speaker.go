@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
@@ -27,17 +28,11 @@ const ServiceName = "speaker"
 
 // Timing of what has no better signal.
 const (
-	startWait    = 3 * time.Second         // for all listed peers to be reached at the start
-	fence        = 500 * time.Millisecond  // silence of a node that reaches no peer
-	modesty      = time.Second             // without new claims after a doubt
-	takeSoon     = 200 * time.Millisecond  // before an address is taken a second time, doubled each time
-	takeLater    = 10 * time.Second        // at most
-	takeForget   = time.Minute             // after which a claim is a first one again
-	watchdog     = 100 * time.Millisecond  // between looks at the clock
-	pauseLimit   = membership.MinDetection // without a look at the clock: peers may have taken over
-	handOverWait = 4 * time.Second         // for others to take over when this speaker leaves
-	leaveWait    = time.Second             // for the peers to hear that it has left
-	metaWait     = 300 * time.Millisecond  // for the peers to hear of this node's state
+	startWait    = 3 * time.Second        // for all listed peers to be reached at the start
+	watchdog     = 100 * time.Millisecond // between looks at the clock
+	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
+	leaveWait    = time.Second            // for the peers to hear that it has left
+	metaWait     = 300 * time.Millisecond // for the peers to hear of this node's state
 )
 
 // Config says where and for whom a speaker works.
@@ -74,13 +69,10 @@ type Speaker struct {
 	started atomic.Bool
 
 	// The rest belongs to the goroutine of work.
-	draining    bool
-	able        bool      // this node could announce when last looked
-	alone       bool      // no peer was in sight when last looked, though there should be
-	fencedUntil time.Time // answers for nothing
-	modestUntil time.Time // claims nothing
-	announced   map[announced]bool
-	taken       map[netip.Addr]taken // what this node took from live peers
+	node      *election.Node
+	again     time.Time // when to look at everything though nothing has changed; zero: no need
+	draining  bool
+	announced map[announced]bool
 }
 
 // New returns a speaker that does nothing before Run.
@@ -96,9 +88,8 @@ func New(cfg Config) *Speaker {
 		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, ServiceName),
 		changed:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
-		able:       true, // so that the start does not look like a link that came back
+		node:       election.NewNode(cfg.Node, membership.MinDetection),
 		announced:  map[announced]bool{},
-		taken:      map[netip.Addr]taken{},
 	}
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick})
@@ -212,23 +203,25 @@ func (s *Speaker) waitForSecret(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// loop looks at everything whenever something changed, until ctx is done.
+// loop looks at everything whenever something changed or is due, until ctx is done.
 func (s *Speaker) loop(ctx context.Context) {
 	tick := time.NewTicker(watchdog)
 	defer tick.Stop()
-	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
-		changed := false
+	for ctx.Err() == nil {
+		due := false
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
-			changed = true
+			due = true
 		case <-tick.C:
+			due = !s.again.IsZero() && !time.Now().Before(s.again)
 		}
 		switch { // a pause may end with a change: which of the two comes first is chance
-		case time.Since(last) > pauseLimit:
-			s.rejoin(doubtPaused)
-		case changed:
+		case s.node.Beat(time.Now()):
+			s.rejoin(election.DoubtPaused)
+		case due:
 			s.sync()
 		}
+		s.node.Beat(time.Now()) // asking the peers may have taken long
 	}
 }

@@ -1,0 +1,58 @@
+package election
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// Ledger is what one node knows of the claims, and the rules by which nodes exchange them. It is not safe for concurrent
+// use.
+type Ledger struct {
+	node      string
+	claims    Claims
+	contested map[netip.Addr]bool
+}
+
+// NewLedger returns the empty Ledger of a node.
+func NewLedger(node string) *Ledger {
+	return &Ledger{node: node, claims: Claims{}, contested: map[netip.Addr]bool{}}
+}
+
+// Claims returns a copy of the winning claims.
+func (l *Ledger) Claims() Claims { return maps.Clone(l.claims) }
+
+// All returns the winning claims, those of one node together: what two nodes tell each other when they meet.
+func (l *Ledger) All() []Claim {
+	return slices.SortedFunc(maps.Values(l.claims), func(a, b Claim) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), a.Addr.Compare(b.Addr))
+	})
+}
+
+// Own returns the winning claims of the node itself: what a peer must hear that may have missed them.
+func (l *Ledger) Own() []Claim {
+	return slices.DeleteFunc(l.All(), func(c Claim) bool { return c.Node != l.node })
+}
+
+// Receive takes claims in, from the node itself or a peer, and returns what the peers should hear in turn: those that are
+// news, and the node's own where a peer thought that it had won over them.
+func (l *Ledger) Receive(claims []Claim) (tell []Claim) {
+	for _, c := range claims {
+		if l.claims.Merge(c) {
+			tell = append(tell, c)
+		} else if own := l.claims[c.Addr]; own.Node == l.node && c.Node != own.Node {
+			l.contested[c.Addr] = true
+			tell = append(tell, own)
+		}
+	}
+	return tell
+}
+
+// Contested returns the addresses held by the node that a peer has claimed in vain since the last call. Some hosts may
+// have heard that peer's announcement last, after a partition for example: they are to be announced again.
+func (l *Ledger) Contested() []netip.Addr {
+	addrs := slices.SortedFunc(maps.Keys(l.contested), netip.Addr.Compare)
+	clear(l.contested)
+	return addrs
+}

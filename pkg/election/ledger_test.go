@@ -1,0 +1,88 @@
+package election_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/invar-lb/invar/pkg/election"
+)
+
+func TestLedgerReceive(t *testing.T) {
+	const x, y = "192.168.1.160", "192.168.1.161"
+	tests := []struct {
+		name      string
+		known     []election.Claim
+		received  []election.Claim
+		tell      []election.Claim
+		contested []netip.Addr
+	}{
+		{
+			name:     "news are passed on",
+			received: []election.Claim{claim(x, "node2", 1)},
+			tell:     []election.Claim{claim(x, "node2", 1)},
+		},
+		{
+			name:     "what is known is not",
+			known:    []election.Claim{claim(x, "node2", 1)},
+			received: []election.Claim{claim(x, "node2", 1)},
+		},
+		{
+			name:     "nor what has been overtaken, if it is between others",
+			known:    []election.Claim{claim(x, "node2", 2)},
+			received: []election.Claim{claim(x, "node3", 1)},
+		},
+		{
+			name:      "a peer that lost against this node hears of it",
+			known:     []election.Claim{claim(x, "node1", 2)},
+			received:  []election.Claim{claim(x, "node3", 1), claim(y, "node3", 1)},
+			tell:      []election.Claim{claim(x, "node1", 2), claim(y, "node3", 1)},
+			contested: []netip.Addr{addr(x)},
+		},
+		{
+			name:     "the node's own earlier claim contests nothing",
+			known:    []election.Claim{claim(x, "node1", 2)},
+			received: []election.Claim{claim(x, "node1", 1)},
+		},
+		{
+			name:     "a peer wins",
+			known:    []election.Claim{claim(x, "node1", 2)},
+			received: []election.Claim{claim(x, "node3", 3)},
+			tell:     []election.Claim{claim(x, "node3", 3)},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := election.NewLedger("node1")
+			l.Receive(tt.known)
+			opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty()}
+			if diff := cmp.Diff(tt.tell, l.Receive(tt.received), opts...); diff != "" {
+				t.Errorf("told the peers (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.contested, l.Contested(), opts...); diff != "" {
+				t.Errorf("contested (-want +got):\n%s", diff)
+			}
+			if again := l.Contested(); len(again) > 0 {
+				t.Errorf("still contested when asked again: %v", again)
+			}
+		})
+	}
+}
+
+func TestLedgerLists(t *testing.T) {
+	l := election.NewLedger("node1")
+	a, b, c := claim("10.0.0.3", "node1", 1), claim("10.0.0.2", "node2", 5), claim("10.0.0.1", "node1", 2)
+	l.Receive([]election.Claim{a, b, c})
+	if diff := cmp.Diff([]election.Claim{c, a, b}, l.All(), cmpAddr); diff != "" {
+		t.Errorf("All (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]election.Claim{c, a}, l.Own(), cmpAddr); diff != "" {
+		t.Errorf("Own (-want +got):\n%s", diff)
+	}
+	l.Claims().Merge(claim("10.0.0.1", "node3", 9))
+	if diff := cmp.Diff(c, l.Claims()[c.Addr], cmpAddr); diff != "" {
+		t.Errorf("changed through a copy (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,254 @@
+package election
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Timing of what has no better signal.
+const (
+	// Fence is how long a node is silent that doubts what it knows and reaches no peer to ask.
+	Fence = 500 * time.Millisecond
+	// Modesty is how long a node claims nothing after its peers have cleared a doubt: a peer that it took for dead lives
+	// again here only when that peer has heard of it and denied it.
+	Modesty = time.Second
+
+	takeSoon   = 200 * time.Millisecond // before an address is taken a second time, doubled each time
+	takeLater  = 10 * time.Second       // at most
+	takeForget = time.Minute            // after which a claim is a first one again
+)
+
+// View is what one speaker sees at a moment.
+type View struct {
+	Now time.Time
+	// Addresses are those that somebody wants, each once, in their order.
+	Addresses []Address
+	// Live are the nodes with a live speaker, Draining those of them that are about to leave.
+	Live, Draining map[string]bool
+	// Claims are the winning claims as known here. Decide adds what it claims.
+	Claims Claims
+	// Able reports whether this node can carry any of the addresses.
+	Able bool
+	// Alone reports that no peer is in sight, though the last one that was did not take its leave.
+	Alone bool
+	// Free reports whether the LAN was asked for an address and nobody answered. Nil: the LAN need not be asked.
+	Free func(netip.Addr) bool
+}
+
+// Decision is what a speaker should do now.
+type Decision struct {
+	// Doubt, if it has a cause, is why what this node knows may be from the past. The speaker must answer for nothing, ask
+	// its peers for their claims, and say by [Node.Asked] how that went. The rest of the Decision is empty.
+	Doubt Doubt
+	// Hold are the addresses to answer for.
+	Hold []netip.Addr
+	// Probe are the addresses that this node will hold if the LAN knows of nobody who has them.
+	Probe []netip.Addr
+	// Claims are new claims of this node. The peers are to hear of them when Hold is in force, not before: the former holder
+	// answers until it hears.
+	Claims []Claim
+	// Again is when to decide again though nothing has changed; zero: no need.
+	Again time.Time
+}
+
+// Doubt is why what a node knows may be from the past.
+type Doubt struct {
+	Cause string
+	// Wait is for how long a peer may take to be reached.
+	Wait time.Duration
+}
+
+// The doubts. A node whose link was down may need more than a second to reach a peer: the kernel repeats an ARP request
+// that nobody answered only then. A node that is the last one should not take long.
+var (
+	DoubtLink   = Doubt{"link is back", 2 * time.Second}
+	DoubtAlone  = Doubt{"no peer in sight", 500 * time.Millisecond}
+	DoubtReturn = Doubt{"peers are back", time.Second}
+	DoubtPaused = Doubt{"paused", time.Second}
+)
+
+// Node decides for one speaker. It has no clock, no goroutine and no lock: the same calls give the same decisions.
+type Node struct {
+	name       string
+	pauseLimit time.Duration
+
+	beat   time.Time // of the last Beat
+	able   bool      // as seen last
+	alone  bool      // as seen last
+	silent time.Time // until then it answers for nothing
+	modest time.Time // until then it claims nothing
+
+	taken map[netip.Addr]taken // what this node took from live peers
+	// wanted are the addresses of the last View. unwanted holds, for those that somebody stopped wanting, how far their claims
+	// had come by then: such a claim says nothing about who uses the address now.
+	wanted   map[netip.Addr]bool
+	unwanted map[netip.Addr]uint64
+}
+
+// taken is when a node last took an address from a live peer, and for how long it lets a peer have it back since then.
+type taken struct {
+	at   time.Time
+	wait time.Duration
+}
+
+// NewNode returns the Node of that name. pauseLimit is the least time without a sign of life after which peers may have
+// replaced it.
+func NewNode(name string, pauseLimit time.Duration) *Node {
+	return &Node{
+		name:       name,
+		pauseLimit: pauseLimit,
+		able:       true, // so that the start does not look like a link that came back
+		taken:      map[netip.Addr]taken{},
+		wanted:     map[netip.Addr]bool{},
+		unwanted:   map[netip.Addr]uint64{},
+	}
+}
+
+// Beat is to be called regularly, and before Decide. It reports whether this node was paused since the last call for so
+// long that peers may have replaced it; then the answer is [DoubtPaused].
+func (n *Node) Beat(now time.Time) (paused bool) {
+	paused = !n.beat.IsZero() && now.Sub(n.beat) > n.pauseLimit
+	n.beat = now
+	return paused
+}
+
+// Decide says what to do in the situation v.
+func (n *Node) Decide(v View) Decision {
+	n.noteWanted(v)
+	if d := n.doubt(v); d.Cause != "" {
+		return Decision{Doubt: d}
+	}
+	if v.Now.Before(n.silent) {
+		return Decision{Again: n.silent}
+	}
+	return n.choose(v)
+}
+
+// Asked tells the outcome of a doubt: whether a peer was reached and its claims are known now, or there is no peer to ask.
+func (n *Node) Asked(now time.Time, reached bool) {
+	if reached {
+		n.silent, n.modest = time.Time{}, now.Add(Modesty)
+	} else {
+		n.silent = now.Add(Fence)
+	}
+}
+
+// Relievable reports whether this node holds an address that another one should.
+func (n *Node) Relievable(v View) bool {
+	for addr, node := range Plan(v.Addresses, v.Draining, v.Claims) {
+		if v.Claims[addr].Node == n.name && node != n.name {
+			return true
+		}
+	}
+	return false
+}
+
+// noteWanted remembers how far the claims had come of addresses that nobody wants any more.
+func (n *Node) noteWanted(v View) {
+	wanted := make(map[netip.Addr]bool, len(v.Addresses))
+	for _, a := range v.Addresses {
+		wanted[a.Addr] = true
+	}
+	for addr := range n.wanted {
+		if !wanted[addr] {
+			n.unwanted[addr] = v.Claims[addr].Seq
+		}
+	}
+	n.wanted = wanted
+}
+
+// doubt compares the situation with the last one.
+func (n *Node) doubt(v View) (d Doubt) {
+	switch {
+	case v.Able && !n.able:
+		d = DoubtLink
+	case v.Alone && !n.alone:
+		d = DoubtAlone
+	case !v.Alone && n.alone:
+		d = DoubtReturn
+	}
+	n.able, n.alone = v.Able, v.Alone
+	return d
+}
+
+// choose follows the plan.
+func (n *Node) choose(v View) Decision {
+	var d Decision
+	plan := Plan(v.Addresses, v.Draining, v.Claims)
+	for _, a := range v.Addresses {
+		switch n.step(v, a, plan[a.Addr], &d) {
+		case hold:
+			d.Hold = append(d.Hold, a.Addr)
+		case probe:
+			d.Probe = append(d.Probe, a.Addr)
+		case claim:
+			c := v.Claims.Next(a.Addr, n.name)
+			v.Claims.Merge(c)
+			d.Claims = append(d.Claims, c)
+			d.Hold = append(d.Hold, a.Addr)
+		}
+	}
+	return d
+}
+
+// step is what to do about one address.
+type step int
+
+const (
+	leave step = iota // to others
+	hold
+	probe
+	claim
+)
+
+// step decides about a, which planned should hold. What has to wait asks for another decision.
+func (n *Node) step(v View, a Address, planned string, d *Decision) step {
+	current := v.Claims[a.Addr]
+	proven := current.Seq > n.unwanted[a.Addr] // it was claimed since somebody began to want it
+	switch {
+	case proven && current.Node == n.name:
+		if len(a.Eligible) == 0 {
+			return leave
+		}
+		return hold // even if another node should: until that one has claimed it
+	case planned != n.name:
+		return leave
+	case v.Now.Before(n.modest):
+		d.again(n.modest)
+		return leave
+	case !proven:
+		if v.Free != nil && !v.Free(a.Addr) {
+			return probe
+		}
+		return claim
+	}
+	if rest := n.mayTake(v, a.Addr, current.Node); !rest.IsZero() {
+		d.again(rest)
+		return leave
+	}
+	return claim
+}
+
+// mayTake returns when this node may claim addr from holder, zero for now. Two nodes whose caches differ may each hold the
+// other unfit; without a pause between one claim and the next they would take the address from each other thousands of
+// times a second until their caches agree. A failover waits for nothing.
+func (n *Node) mayTake(v View, addr netip.Addr, holder string) time.Time {
+	if !v.Live[holder] || v.Draining[holder] {
+		return time.Time{}
+	}
+	t := n.taken[addr]
+	if until := t.at.Add(t.wait); v.Now.Before(until) {
+		return until
+	}
+	if v.Now.Sub(t.at) > takeForget {
+		t.wait = 0
+	}
+	n.taken[addr] = taken{at: v.Now, wait: min(max(2*t.wait, takeSoon), takeLater)}
+	return time.Time{}
+}
+
+func (d *Decision) again(at time.Time) {
+	if d.Again.IsZero() || at.Before(d.Again) {
+		d.Again = at
+	}
+}

@@ -1,0 +1,208 @@
+package election_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/invar-lb/invar/pkg/election"
+)
+
+var (
+	vip   = addr("192.168.1.160")
+	other = addr("192.168.1.161")
+	nodes = []string{"node1", "node2", "node3"}
+)
+
+// world is a View that a test changes step by step, with a clock of its own.
+type world struct {
+	election.View
+	node *election.Node
+}
+
+// start returns the view of node1 of three, in which addrs are wanted and free.
+func start(addrs ...netip.Addr) *world {
+	w := &world{
+		View: election.View{
+			Now: time.Unix(1000, 0), Live: map[string]bool{"node1": true, "node2": true, "node3": true},
+			Draining: map[string]bool{}, Claims: election.Claims{}, Able: true,
+			Free: func(netip.Addr) bool { return true },
+		},
+		node: election.NewNode("node1", 800*time.Millisecond),
+	}
+	w.want(nodes, addrs...)
+	return w
+}
+
+func (w *world) want(eligible []string, addrs ...netip.Addr) {
+	w.Addresses = nil
+	for _, a := range addrs {
+		w.Addresses = append(w.Addresses, election.Address{Addr: a, Eligible: eligible})
+	}
+}
+
+func (w *world) claim(a netip.Addr, node string, seq uint64) {
+	w.Claims.Merge(election.Claim{Addr: a, Node: node, Seq: seq})
+}
+
+func (w *world) pass(d time.Duration) { w.Now = w.Now.Add(d) }
+
+func (w *world) decide() election.Decision { return w.node.Decide(w.View) }
+
+func wantDecision(t *testing.T, step string, got, want election.Decision) {
+	t.Helper()
+	opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty()}
+	if diff := cmp.Diff(want, got, opts...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", step, diff)
+	}
+}
+
+func TestNodeProbesBeforeTheFirstClaim(t *testing.T) {
+	w := start(vip)
+	w.want(nodes[:1], vip)
+	free := false
+	w.Free = func(netip.Addr) bool { return free }
+	wantDecision(t, "nobody has ever had it", w.decide(), election.Decision{Probe: []netip.Addr{vip}})
+	free = true
+	wantDecision(t, "the LAN is silent", w.decide(), election.Decision{
+		Hold: []netip.Addr{vip}, Claims: []election.Claim{{Addr: vip, Node: "node1", Seq: 1}},
+	})
+	free = false
+	wantDecision(t, "claimed", w.decide(), election.Decision{Hold: []netip.Addr{vip}})
+
+	w.want(nodes[:1])
+	wantDecision(t, "nobody wants it any more", w.decide(), election.Decision{})
+	w.want(nodes[:1], vip)
+	wantDecision(t, "wanted again: somebody may have taken it", w.decide(), election.Decision{Probe: []netip.Addr{vip}})
+	free = true
+	wantDecision(t, "still free", w.decide(), election.Decision{
+		Hold: []netip.Addr{vip}, Claims: []election.Claim{{Addr: vip, Node: "node1", Seq: 2}},
+	})
+}
+
+func TestNodeProbesNothingInAFailover(t *testing.T) {
+	w := start(vip)
+	w.Free = func(netip.Addr) bool { return false }
+	w.claim(vip, "node2", 1)
+	wantDecision(t, "node2 holds it", w.decide(), election.Decision{})
+	delete(w.Live, "node2")
+	w.want(nodes[:1], vip)
+	wantDecision(t, "node2 is gone", w.decide(), election.Decision{
+		Hold: []netip.Addr{vip}, Claims: []election.Claim{{Addr: vip, Node: "node1", Seq: 2}},
+	})
+	w.want(nodes, vip)
+	w.claim(vip, "node3", 3)
+	wantDecision(t, "a peer's claim beats ours", w.decide(), election.Decision{})
+}
+
+// TestNodeLateToSeeAService is about a node that hears of a Service only after a peer has claimed the address for it.
+func TestNodeLateToSeeAService(t *testing.T) {
+	w := start(vip)
+	w.Free = func(netip.Addr) bool { return false }
+	w.claim(vip, "node2", 1)
+	w.decide()
+	w.want(nodes)
+	w.decide()
+	w.claim(vip, "node2", 2) // node2 has seen the next Service, and probed
+	w.want(nodes[:1], vip)
+	delete(w.Live, "node2")
+	wantDecision(t, "the LAN was asked for this Service already", w.decide(), election.Decision{
+		Hold: []netip.Addr{vip}, Claims: []election.Claim{{Addr: vip, Node: "node1", Seq: 3}},
+	})
+}
+
+func TestNodeHoldsUntilRelieved(t *testing.T) {
+	w := start(vip)
+	w.claim(vip, "node1", 1)
+	w.want(nodes[1:], vip) // excluded, say
+	wantDecision(t, "not eligible any more", w.decide(), election.Decision{Hold: []netip.Addr{vip}})
+	if !w.node.Relievable(w.View) {
+		t.Error("another should have it, and Relievable says no")
+	}
+	w.want(nil, vip)
+	wantDecision(t, "nobody may hold it", w.decide(), election.Decision{})
+	if w.node.Relievable(w.View) {
+		t.Error("nobody may hold it, and Relievable says yes")
+	}
+}
+
+func TestNodeDoubts(t *testing.T) {
+	w := start(vip)
+	w.claim(vip, "node1", 1)
+	holding := election.Decision{Hold: []netip.Addr{vip}}
+	wantDecision(t, "at first", w.decide(), holding)
+
+	w.Alone = true
+	wantDecision(t, "no peer in sight", w.decide(), election.Decision{Doubt: election.DoubtAlone})
+	w.node.Asked(w.Now, false)
+	wantDecision(t, "no peer in reach", w.decide(), election.Decision{Again: w.Now.Add(election.Fence)})
+	w.pass(election.Fence)
+	wantDecision(t, "serves its own side", w.decide(), holding)
+
+	w.Alone = false
+	wantDecision(t, "a peer is back", w.decide(), election.Decision{Doubt: election.DoubtReturn})
+	w.claim(vip, "node2", 2)
+	w.claim(other, "node3", 1)
+	w.want(nodes[:1], vip, other) // who lives has not got round yet
+	w.node.Asked(w.Now, true)
+	wantDecision(t, "claims nothing for a while", w.decide(), election.Decision{Again: w.Now.Add(election.Modesty)})
+	w.pass(election.Modesty)
+	if got := w.decide(); len(got.Claims) != 2 {
+		t.Errorf("after a while: %+v, want both claimed", got)
+	}
+
+	w.Able = false
+	w.decide()
+	w.Able = true
+	wantDecision(t, "link was down", w.decide(), election.Decision{Doubt: election.DoubtLink})
+}
+
+func TestNodeBeat(t *testing.T) {
+	w := start()
+	for _, tt := range []struct {
+		after time.Duration
+		want  bool
+	}{{0, false}, {100 * time.Millisecond, false}, {900 * time.Millisecond, true}, {100 * time.Millisecond, false}} {
+		w.pass(tt.after)
+		if got := w.node.Beat(w.Now); got != tt.want {
+			t.Errorf("Beat after %v = %v, want %v", tt.after, got, tt.want)
+		}
+	}
+}
+
+// TestNodesWithDifferingViews is about two nodes that each hold the other unfit: each claim that follows another waits
+// longer, so that the address does not move back and forth thousands of times a second. A failover never waits.
+func TestNodesWithDifferingViews(t *testing.T) {
+	w := start(vip)
+	w.claim(vip, "node2", 1)
+	w.want(nodes[:1], vip)
+	claims := 0
+	for range 5000 {
+		if made := w.decide().Claims; len(made) > 0 {
+			claims++
+			w.claim(vip, "node2", made[0].Seq+1)
+		}
+		w.pass(time.Millisecond)
+	}
+	if claims != 5 { // at 0, 0.2, 0.6, 1.4 and 3 s
+		t.Errorf("%d claims of a contested address in 5 s, want 5", claims)
+	}
+	w.want(nodes[:1], vip, other)
+	w.claim(other, "node2", 1)
+	if got := w.decide().Claims; len(got) != 1 || got[0].Addr != other {
+		t.Errorf("claims %v, want only that of the other address", got)
+	}
+	delete(w.Live, "node2")
+	if got := w.decide().Claims; len(got) != 1 || got[0].Addr != vip {
+		t.Errorf("claims %v after the holder has gone, want that of %v", got, vip)
+	}
+	w.Live["node2"] = true
+	w.claim(vip, "node2", 100)
+	w.pass(2 * time.Minute)
+	if got := w.decide().Claims; len(got) != 1 {
+		t.Errorf("claims %v after a long time of peace, want one", got)
+	}
+}
