@@ -2,6 +2,7 @@ package membership
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,20 +10,27 @@ import (
 	"github.com/invar-lb/invar/pkg/election"
 )
 
-// The claims message: a version byte, then groups of claims of one node:
-//
-//	uvarint length of the node's name, the name, uvarint number of claims, and for each claim
-//	one byte 4 or 16, that many bytes of address, uvarint sequence number.
-const claimsVersion = 1
+// A message begins with a byte that says what it is.
+const (
+	// messageClaims: groups of claims of one node, each
+	//
+	//	uvarint length of the node's name, the name, uvarint number of claims, and for each claim
+	//	one byte 4 or 16, that many bytes of address, uvarint sequence number.
+	messageClaims = 1
+	// messageReport: one report, as JSON.
+	messageReport = 2
+	// messageState: other messages, each after its length as uvarint.
+	messageState = 3
+)
 
 // maxMessage bounds a message that must fit in one datagram beside memberlist's own overhead (UDPBufferSize is 1400).
 const maxMessage = 1200
 
 var errTruncated = errors.New("message is truncated")
 
-// encode appends the message that carries claims, which should be sorted so that claims of one node are neighbours.
-func encode(claims []election.Claim) []byte {
-	msg := []byte{claimsVersion}
+// encodeClaims returns the message that carries claims, which should be sorted so that claims of one node are neighbours.
+func encodeClaims(claims []election.Claim) []byte {
+	msg := []byte{messageClaims}
 	for len(claims) > 0 {
 		n := 1
 		for n < len(claims) && claims[n].Node == claims[0].Node {
@@ -53,22 +61,81 @@ func encodeDatagrams(claims []election.Claim) [][]byte {
 	var out [][]byte
 	for len(claims) > 0 {
 		n := min(len(claims), max(1, (maxMessage-len(claims[0].Node))/perClaim))
-		out = append(out, encode(claims[:n]))
+		out = append(out, encodeClaims(claims[:n]))
 		claims = claims[n:]
 	}
 	return out
 }
 
-// decode reads a message made by encode. Whatever it is given, it returns either claims or an error, and never takes
-// more memory than the message accounts for.
-func decode(msg []byte) ([]election.Claim, error) {
-	if len(msg) == 0 {
-		return nil, errTruncated
+func encodeReport(r report) []byte {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic("membership: a report is no JSON: " + err.Error())
 	}
-	if msg[0] != claimsVersion {
-		return nil, fmt.Errorf("claims message has version %d, want %d", msg[0], claimsVersion)
+	return append([]byte{messageReport}, b...)
+}
+
+// encodeState returns the message that carries all that a node knows.
+func encodeState(claims []election.Claim, reports []report) []byte {
+	msgs := [][]byte{encodeClaims(claims)}
+	for _, r := range reports {
+		msgs = append(msgs, encodeReport(r))
+	}
+	state := []byte{messageState}
+	for _, msg := range msgs {
+		state = binary.AppendUvarint(state, uint64(len(msg)))
+		state = append(state, msg...)
+	}
+	return state
+}
+
+// message is what a message says.
+type message struct {
+	claims  []election.Claim
+	reports []report
+}
+
+// decode reads any message. Whatever it is given, it returns either what that says or an error, and never takes more
+// memory than the message accounts for.
+func decode(msg []byte) (m message, err error) {
+	if len(msg) == 0 {
+		return m, errTruncated
+	}
+	if msg[0] != messageState {
+		return m, m.add(msg)
 	}
 	d := decoder{rest: msg[1:]}
+	for len(d.rest) > 0 && d.err == nil {
+		if part := d.bytes(d.uvarint()); d.err == nil {
+			d.err = m.add(part)
+		}
+	}
+	return m, d.err
+}
+
+// add reads a message of claims or a report. Of what a later version may have invented it takes nothing.
+func (m *message) add(msg []byte) (err error) {
+	if len(msg) == 0 {
+		return errTruncated
+	}
+	switch msg[0] {
+	case messageClaims:
+		claims, err := decodeClaims(msg[1:])
+		m.claims = append(m.claims, claims...)
+		return err
+	case messageReport:
+		var r report
+		if err := json.Unmarshal(msg[1:], &r); err != nil {
+			return fmt.Errorf("read report: %w", err)
+		}
+		m.reports = append(m.reports, r)
+		return nil
+	}
+	return nil
+}
+
+func decodeClaims(msg []byte) ([]election.Claim, error) {
+	d := decoder{rest: msg}
 	var claims []election.Claim
 	for len(d.rest) > 0 && d.err == nil {
 		node := string(d.bytes(d.uvarint()))

@@ -1,8 +1,6 @@
 package membership
 
 import (
-	"encoding/json"
-
 	"github.com/hashicorp/memberlist"
 )
 
@@ -14,8 +12,8 @@ var _ memberlist.Delegate = delegate{}
 func (d delegate) NodeMeta(limit int) []byte {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
-	b, err := json.Marshal(d.m.meta)
-	if err != nil || len(b) > limit {
+	b := encodeMeta(d.m.meta)
+	if len(b) > limit {
 		panic("membership: Meta does not fit memberlist's limit")
 	}
 	return b
@@ -29,9 +27,8 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 
 func (d delegate) LocalState(bool) []byte {
 	d.m.mu.Lock()
-	claims := d.m.ledger.All()
-	d.m.mu.Unlock()
-	return encode(claims)
+	defer d.m.mu.Unlock()
+	return encodeState(d.m.ledger.All(), d.m.reports.all())
 }
 
 func (d delegate) MergeRemoteState(buf []byte, _ bool) { d.m.receive(buf) }
@@ -51,10 +48,14 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 }
 
 func (e events) NotifyLeave(n *memberlist.Node) {
-	lost := !e.m.metaOf(n).Draining // one that takes its leave says so before
+	meta := e.m.metaOf(n)
+	lost := !meta.Draining // one that takes its leave says so before
 	e.m.mu.Lock()
-	e.m.lost = lost
+	if !meta.Observer {
+		e.m.lost = lost
+	}
 	delete(e.m.members, n.Name)
+	e.m.reports.forget(n.Name)
 	e.m.mu.Unlock()
 	e.m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String(), "lost", lost)
 	e.m.cfg.OnChange()

@@ -3,7 +3,6 @@ package membership
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,18 +32,6 @@ type Config struct {
 	OnChange func()
 }
 
-// Meta is what a speaker tells its peers about itself. As JSON it must stay below memberlist's 512 bytes.
-type Meta struct {
-	Version int `json:"v"`
-	// Announcing reports that the speaker is able to answer: its sockets are open on some interface.
-	Announcing bool `json:"announcing,omitempty"`
-	// Draining reports that the speaker is about to leave and wants to be relieved of its addresses.
-	Draining bool `json:"draining,omitempty"`
-}
-
-// metaVersion is Meta.Version as written by this code.
-const metaVersion = 1
-
 // Peer is a live member.
 type Peer struct {
 	Name string
@@ -62,6 +49,7 @@ type Members struct {
 	mu      sync.Mutex // guards the fields below; never held while calling memberlist
 	meta    Meta
 	ledger  *election.Ledger
+	reports *reports
 	members map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
 	lost    bool                        // the last member that went did so without a word
 }
@@ -77,8 +65,8 @@ func DeriveKey(secret []byte) ([]byte, error) {
 // Start listens and makes a cluster of one; Join finds the others.
 func Start(cfg Config) (*Members, error) {
 	m := &Members{
-		cfg: cfg, started: make(chan struct{}), meta: Meta{Version: metaVersion},
-		ledger: election.NewLedger(cfg.Node), members: map[string]*memberlist.Node{},
+		cfg: cfg, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
+		reports: newReports(cfg.Node, uint64(time.Now().UnixNano())), members: map[string]*memberlist.Node{},
 	}
 	list, err := memberlist.Create(m.profile())
 	if err != nil {
@@ -175,24 +163,32 @@ func (m *Members) live() []*memberlist.Node {
 }
 
 // metaOf reads what a member tells about itself; of one that can't be understood, nothing is known.
-func (m *Members) metaOf(n *memberlist.Node) (meta Meta) {
-	if err := json.Unmarshal(n.Meta, &meta); err != nil {
+func (m *Members) metaOf(n *memberlist.Node) Meta {
+	meta, err := decodeMeta(n.Meta)
+	if err != nil {
 		m.cfg.Logger.Debug("peer's metadata is not understood", "node", n.Name, "err", err)
 	}
 	return meta
 }
 
 // Alone reports whether no peer is in sight and the last one that was did not take its leave: either it is gone or this
-// speaker is cut off, which from here look the same.
+// speaker is cut off, which from here look the same. Observers don't count.
 func (m *Members) Alone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.lost && len(m.members) == 1
+	for _, n := range m.members {
+		if n.Name != m.cfg.Node && !m.metaOf(n).Observer {
+			return false
+		}
+	}
+	return m.lost
 }
 
 // SetMeta tells the peers what has changed about this speaker and returns once they have been told, or after timeout.
-func (m *Members) SetMeta(announcing, draining bool, timeout time.Duration) error {
-	meta := Meta{Version: metaVersion, Announcing: announcing, Draining: draining}
+func (m *Members) SetMeta(meta Meta, timeout time.Duration) error {
+	if len(meta.Carry) > MaxCarry {
+		return fmt.Errorf("tell peers of this node's state: %d bytes say what it can carry, want at most %d", len(meta.Carry), MaxCarry)
+	}
 	m.mu.Lock()
 	same := m.meta == meta
 	m.meta = meta
@@ -216,7 +212,7 @@ func (m *Members) Claims() election.Claims {
 // Claim makes the claims of this node known to all.
 func (m *Members) Claim(claims []election.Claim) {
 	m.merge(claims)
-	m.spread(claims)
+	m.spread(encodeDatagrams(claims))
 }
 
 // Contested returns the addresses held by this node that a peer has claimed in vain since the last call: see
@@ -227,9 +223,32 @@ func (m *Members) Contested() []netip.Addr {
 	return m.ledger.Contested()
 }
 
-// spread sends claims of this node to every member at once, and leaves them to the gossip as well.
-func (m *Members) spread(claims []election.Claim) {
-	for _, msg := range encodeDatagrams(claims) {
+// Report tells the peers what this speaker observes, if that is news.
+func (m *Members) Report(o Observations) {
+	m.mu.Lock()
+	r, news := m.reports.observe(o)
+	m.mu.Unlock()
+	if news {
+		m.spread([][]byte{encodeReport(r)})
+	}
+}
+
+// Reports returns what the live members observe, by node, this one included.
+func (m *Members) Reports() map[string]Observations {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]Observations, len(m.members))
+	for node := range m.members {
+		if r, ok := m.reports.of[node]; ok {
+			out[node] = r.Observations
+		}
+	}
+	return out
+}
+
+// spread sends messages of this node to every member at once, and leaves them to the gossip as well.
+func (m *Members) spread(msgs [][]byte) {
+	for _, msg := range msgs {
 		m.queue.QueueBroadcast(broadcast(msg))
 		for _, n := range m.live() {
 			if n.Name != m.cfg.Node {
@@ -245,12 +264,12 @@ func (m *Members) send(n *memberlist.Node, msg []byte) {
 	}
 }
 
-// greet tells a member that has just come, or come back, what this node holds: it may have missed how it got it.
+// greet tells a member that has just come, or come back, what this node holds and observes: it may have missed that.
 func (m *Members) greet(n *memberlist.Node) {
 	m.mu.Lock()
-	own := m.ledger.Own()
+	msgs := append(encodeDatagrams(m.ledger.Own()), encodeReport(m.reports.of[m.cfg.Node]))
 	m.mu.Unlock()
-	for _, msg := range encodeDatagrams(own) {
+	for _, msg := range msgs {
 		m.send(n, msg)
 	}
 }
@@ -270,25 +289,30 @@ func (m *Members) merge(claims []election.Claim) (tell []election.Claim) {
 	return m.ledger.Receive(claims)
 }
 
-// receive merges a peer's message, passes on what was new and corrects what was wrong.
+// receive takes in what a peer sent, passes on what was new and corrects what was wrong.
 func (m *Members) receive(msg []byte) {
-	claims, err := decode(msg)
+	got, err := decode(msg)
 	if err != nil {
 		m.cfg.Logger.Warn("message from a peer is not understood", "err", err)
 		return
 	}
-	tell := m.merge(claims)
-	if len(tell) == 0 {
-		return
-	}
 	byNode := map[string][]election.Claim{}
-	for _, c := range tell {
+	for _, c := range m.merge(got.claims) {
 		byNode[c.Node] = append(byNode[c.Node], c)
 	}
+	var tell [][]byte
 	for _, claims := range byNode {
-		for _, msg := range encodeDatagrams(claims) {
-			m.queue.QueueBroadcast(broadcast(msg))
-		}
+		tell = append(tell, encodeDatagrams(claims)...)
 	}
-	m.cfg.OnChange()
+	m.mu.Lock()
+	for _, r := range m.reports.merge(got.reports) {
+		tell = append(tell, encodeReport(r))
+	}
+	m.mu.Unlock()
+	for _, msg := range tell {
+		m.queue.QueueBroadcast(broadcast(msg))
+	}
+	if len(tell) > 0 {
+		m.cfg.OnChange()
+	}
 }

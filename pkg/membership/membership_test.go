@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/memberlist"
 
 	"github.com/invar-lb/invar/pkg/election"
 )
@@ -129,12 +131,12 @@ func TestMetaLeaveAndCrash(t *testing.T) {
 	}
 	a.eventually(t, "three members", func() bool { return len(a.Peers()) == 3 })
 
-	if err := b.SetMeta(true, true, time.Second); err != nil {
+	if err := b.SetMeta(Meta{Announcing: true, Draining: true}, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 drains", func() bool {
 		return slices.ContainsFunc(a.Peers(), func(p Peer) bool {
-			return p.Name == "node2" && p.Meta == Meta{Version: 1, Announcing: true, Draining: true}
+			return p.Name == "node2" && p.Meta == Meta{Announcing: true, Draining: true}
 		})
 	})
 	if err := b.Leave(time.Second); err != nil {
@@ -180,7 +182,7 @@ func TestDatagramsFit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, part...)
+		got = append(got, part.claims...)
 	}
 	if diff := cmp.Diff(claims, got, cmpAddr); diff != "" {
 		t.Errorf("claims after encoding and decoding (-want +got):\n%s", diff)
@@ -188,29 +190,134 @@ func TestDatagramsFit(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte{})
-	f.Add([]byte{claimsVersion})
-	f.Add([]byte{claimsVersion + 1, 0})
-	f.Add([]byte{claimsVersion, 1, 'a', 255, 255, 255, 255, 15, 4, 10, 0, 0, 1}) // a count that the message does not hold
-	f.Add([]byte{claimsVersion, 1, 'a', 1, 5, 1, 2, 3, 4, 5, 0})                 // an address of five bytes
-	f.Add(encode([]election.Claim{
+	claims := []election.Claim{
 		{Addr: netip.MustParseAddr("192.168.1.160"), Node: "node1", Seq: 1},
 		{Addr: netip.MustParseAddr("fd00::1"), Node: "node1", Seq: 300},
 		{Addr: netip.MustParseAddr("fd00::2"), Node: "node2", Seq: 2},
-	}))
+	}
+	rep := report{Node: "node1", Seq: 7, Observations: Observations{
+		Silent:    []string{"node2"},
+		Conflicts: []Conflict{{Addr: netip.MustParseAddr("192.168.1.160"), MAC: "02:00:00:00:00:01", Interface: "eth0"}},
+	}}
+	f.Add([]byte{})
+	f.Add([]byte{messageClaims})
+	f.Add([]byte{messageState + 1, 0})
+	f.Add([]byte{messageClaims, 1, 'a', 255, 255, 255, 255, 15, 4, 10, 0, 0, 1}) // a count that the message does not hold
+	f.Add([]byte{messageClaims, 1, 'a', 1, 5, 1, 2, 3, 4, 5, 0})                 // an address of five bytes
+	f.Add([]byte{messageState, 255, 255, 255, 255, 15, messageClaims})           // a length that the message does not have
+	f.Add(encodeClaims(claims))
+	f.Add(encodeReport(rep))
+	f.Add(encodeState(claims, []report{rep}))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		claims, err := decode(msg)
+		first, err := decode(msg)
 		if err != nil {
 			return
 		}
-		again, err := decode(encode(claims))
+		second, err := decode(encodeState(first.claims, first.reports))
 		if err != nil {
-			t.Fatalf("own encoding of %+v: %v", claims, err)
+			t.Fatalf("own encoding of %+v: %v", first, err)
 		}
-		if diff := cmp.Diff(claims, again, cmpAddr, cmpopts.EquateEmpty()); diff != "" {
+		opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty(), cmp.AllowUnexported(message{})}
+		if diff := cmp.Diff(first, second, opts...); diff != "" {
 			t.Errorf("decode, encode, decode (-first +second):\n%s", diff)
 		}
 	})
+}
+
+func TestMeta(t *testing.T) {
+	for _, want := range []Meta{
+		{}, {Announcing: true}, {Draining: true, Carry: "eth0"}, {Observer: true},
+		{Announcing: true, Draining: true, Carry: strings.Repeat("x", MaxCarry)},
+	} {
+		b := encodeMeta(want)
+		if len(b) > memberlist.MetaMaxSize {
+			t.Errorf("%d bytes, want at most %d", len(b), memberlist.MetaMaxSize)
+		}
+		got, err := decodeMeta(b)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("after encoding and decoding: %v, (-want +got):\n%s", err, diff)
+		}
+	}
+	for _, b := range []string{"", "\x02", `{"v":1,"announcing":true}`} {
+		if got, err := decodeMeta([]byte(b)); err == nil {
+			t.Errorf("%q is understood as %+v", b, got)
+		}
+	}
+	m := &Members{}
+	if err := m.SetMeta(Meta{Carry: strings.Repeat("x", MaxCarry+1)}, 0); err == nil {
+		t.Error("a Meta that doesn't fit is accepted")
+	}
+}
+
+// TestReports follows what members observe: it reaches all, the newest counts, and it goes with the member.
+func TestReports(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	before := Observations{Silent: []string{"node3"}}
+	a.Report(before)
+	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, b.Reports()["node1"], cmpAddr); diff != "" {
+		t.Errorf("after joining (-want +got):\n%s", diff)
+	}
+	after := Observations{Conflicts: []Conflict{
+		{Addr: netip.MustParseAddr("192.168.1.160"), MAC: "02:00:00:00:00:01", Interface: "eth0"},
+	}}
+	a.eventually(t, "node1 sees node2", func() bool { return len(a.Peers()) == 2 })
+	a.Report(after)
+	b.eventually(t, "the newer report", func() bool { return cmp.Equal(after, b.Reports()["node1"], cmpAddr) })
+	if err := a.Leave(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually(t, "no report of who is gone", func() bool { _, ok := b.Reports()["node1"]; return !ok })
+}
+
+func TestReportsMerge(t *testing.T) {
+	rs := newReports("node1", 10)
+	old := report{Node: "node2", Seq: 5, Observations: Observations{Silent: []string{"node3"}}}
+	newer := report{Node: "node2", Seq: 6}
+	past := report{Node: "node1", Seq: 9, Observations: Observations{Silent: []string{"node2"}}} // before a restart
+	got := rs.merge([]report{old, newer, old, past})
+	if diff := cmp.Diff([]report{old, newer}, got); diff != "" {
+		t.Errorf("news (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]report{{Node: "node1", Seq: 10}, newer}, rs.all()); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+	if _, news := rs.observe(Observations{}); news {
+		t.Error("what is not new counts as news")
+	}
+	rs.forget("node1")
+	rs.forget("node2")
+	if diff := cmp.Diff([]report{{Node: "node1", Seq: 10}}, rs.all()); diff != "" {
+		t.Errorf("after node2 has left (-want +got):\n%s", diff)
+	}
+}
+
+// TestObserversAreNoCompany is about a speaker whose last peer vanishes while a controller listens.
+func TestObserversAreNoCompany(t *testing.T) {
+	k := key(t, "secret")
+	a, b, o := start(t, "node1", k), start(t, "node2", k), start(t, "controller", k)
+	if err := o.SetMeta(Meta{Observer: true}, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*speaker{b, o} {
+		if _, err := s.Join([]netip.AddrPort{a.Addr()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.eventually(t, "all three", func() bool { return len(a.Peers()) == 3 })
+	if a.Alone() {
+		t.Error("alone with a peer in sight")
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.eventually(t, "node2 is lost", func() bool { return len(a.Peers()) == 2 })
+	if !a.Alone() {
+		t.Error("not alone with only a controller in sight")
+	}
 }
 
 // TestStaleClaimIsContested joins a member that still claims what the other holds by a later claim, as after a partition:
@@ -241,7 +348,7 @@ func TestLeaveTakingLeavesNobodyAlone(t *testing.T) {
 	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SetMeta(true, true, time.Second); err != nil {
+	if err := b.SetMeta(Meta{Announcing: true, Draining: true}, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 drains", func() bool {

@@ -34,7 +34,7 @@ func (s *Speaker) look() (facts, election.View) {
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	f := gather(s.inputs(peers))
 	able := s.canAnnounce(f)
-	if err := s.members.SetMeta(able, s.draining, metaWait); err != nil {
+	if err := s.members.SetMeta(membership.Meta{Announcing: able, Draining: s.draining}, metaWait); err != nil {
 		s.cfg.Logger.Debug("not all peers have heard of this node's state", "err", err)
 	}
 	return f, election.View{

@@ -1,0 +1,80 @@
+package membership
+
+import (
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+)
+
+// Observations are what a speaker sees of the LAN and its peers should know.
+type Observations struct {
+	// Silent are the nodes that don't answer this one on the wire, sorted.
+	Silent []string `json:"silent,omitempty"`
+	// Conflicts are the addresses that a host outside the cluster answers for as well, sorted.
+	Conflicts []Conflict `json:"conflicts,omitempty"`
+}
+
+// Conflict is an address of the cluster that a foreign host uses.
+type Conflict struct {
+	Addr      netip.Addr `json:"addr"`
+	MAC       string     `json:"mac"`
+	Interface string     `json:"interface"`
+}
+
+// report is the newest Observations of one node.
+type report struct {
+	Node string `json:"node"`
+	// Seq orders the reports of one node, also over its restarts: it starts with the time of day in nanoseconds.
+	Seq uint64 `json:"seq"`
+	Observations
+}
+
+// reports are the newest reports of all nodes.
+type reports struct {
+	node string
+	of   map[string]report
+}
+
+func newReports(node string, seq uint64) *reports {
+	return &reports{node: node, of: map[string]report{node: {Node: node, Seq: seq}}}
+}
+
+// observe replaces what the node itself observes and reports whether that is news.
+func (rs *reports) observe(o Observations) (r report, news bool) {
+	r = rs.of[rs.node]
+	if reflect.DeepEqual(r.Observations, o) {
+		return r, false
+	}
+	r.Seq++
+	r.Observations = o
+	rs.of[rs.node] = r
+	return r, true
+}
+
+// merge takes in what is newer and returns it.
+func (rs *reports) merge(in []report) (news []report) {
+	for _, r := range in {
+		if old, ok := rs.of[r.Node]; !ok || r.Seq > old.Seq {
+			rs.of[r.Node] = r
+			news = append(news, r)
+		}
+	}
+	return news
+}
+
+// forget drops the report of a node that has left.
+func (rs *reports) forget(node string) {
+	if node != rs.node {
+		delete(rs.of, node)
+	}
+}
+
+// all returns the reports, sorted by node.
+func (rs *reports) all() []report {
+	var out []report
+	for _, node := range slices.Sorted(maps.Keys(rs.of)) {
+		out = append(out, rs.of[node])
+	}
+	return out
+}
