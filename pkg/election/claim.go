@@ -41,17 +41,22 @@ func (cs Claims) Next(addr netip.Addr, node string) Claim {
 // Rank returns the place that addr gives to node: a lower number comes first. It is a rendezvous hash: each address
 // ranks the nodes in an order of its own, and a node that comes or goes changes nothing between the others.
 //
-// The hash is FNV-1a over the address's 16 bytes and the name, finished by the mixer of SplitMix64, since FNV alone
-// leaves names that differ in their last letter close together. It is part of the protocol: every speaker of a cluster
-// must compute the same.
+// It is part of the protocol: every speaker of a cluster must compute the same.
 func Rank(addr netip.Addr, node string) uint64 {
+	b := addr.As16()
+	return hash(string(b[:]), node)
+}
+
+// hash is FNV-1a over key and node, finished by the mixer of SplitMix64, since FNV alone leaves names that differ in their
+// last letter close together.
+func hash(key, node string) uint64 {
 	const (
 		offset = 14695981039346656037
 		prime  = 1099511628211
 	)
 	h := uint64(offset)
-	for _, b := range addr.As16() {
-		h = (h ^ uint64(b)) * prime
+	for i := range len(key) {
+		h = (h ^ uint64(key[i])) * prime
 	}
 	for i := range len(node) {
 		h = (h ^ uint64(node[i])) * prime

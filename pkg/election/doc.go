@@ -33,5 +33,18 @@
 //   - When what it knows may be from the past (the node was paused, its link was down, it lost sight of its peers) it
 //     answers for nothing until it has merged its peers' claims, or, with none in reach, until a short fence is over. Then it
 //     serves its own side: a node alone, or one half of a split LAN.
+//   - A node that loses all of several peers at once claims nothing: it may be cut off itself. When its heartbeats say so,
+//     too, it answers whoever asks it on its side, without announcing.
 //   - An address taken from a live peer is not taken again at once, since views that differ would fight over it.
+//
+// # The wire watch
+//
+// Heartbeats between processes have to be patient, since processes are held up. The kernel of a node answers ARP requests
+// and neighbour solicitations for the node's own address whatever its processes do. So nodes ask each other for that, each
+// 40 ms, and a [Sentry] misses the answers after 120 ms, or later where a node was slow of late. A process that ends is told
+// by its kernel as well, at once. [Silent] counts the votes: a node is dead when more than half of its watchers say so, of
+// which there are up to three ([Watchers]), so the work for a node does not grow with the cluster.
+//
+// A node that was taken for dead by mistake loses its addresses, and nothing else: it hears of the claims that beat its
+// own, and takes nothing back.
 package election

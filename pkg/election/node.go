@@ -25,12 +25,16 @@ type View struct {
 	Addresses []Address
 	// Live are the nodes with a live speaker, Draining those of them that are about to leave.
 	Live, Draining map[string]bool
+	// Known is the number of nodes with a speaker, dead or alive, this one included.
+	Known int
 	// Claims are the winning claims as known here. Decide adds what it claims.
 	Claims Claims
 	// Able reports whether this node can carry any of the addresses.
 	Able bool
 	// Alone reports that no peer is in sight, though the last one that was did not take its leave.
 	Alone bool
+	// Deaf reports that no node answers on the wire of those that this one watches.
+	Deaf bool
 	// Free reports whether the LAN was asked for an address and nobody answered. Nil: the LAN need not be asked.
 	Free func(netip.Addr) bool
 }
@@ -42,6 +46,8 @@ type Decision struct {
 	Doubt Doubt
 	// Hold are the addresses to answer for.
 	Hold []netip.Addr
+	// Quiet are addresses to answer for without announcing them.
+	Quiet []netip.Addr
 	// Probe are the addresses that this node will hold if the LAN knows of nobody who has them.
 	Probe []netip.Addr
 	// Claims are new claims of this node. The peers are to hear of them when Hold is in force, not before: the former holder
@@ -162,7 +168,7 @@ func (n *Node) doubt(v View) (d Doubt) {
 	switch {
 	case v.Able && !n.able:
 		d = DoubtLink
-	case v.Alone && !n.alone:
+	case v.Alone && !n.alone && !v.Deaf: // if deaf, the wire says the same: nothing to doubt
 		d = DoubtAlone
 	case !v.Alone && n.alone:
 		d = DoubtReturn
@@ -179,6 +185,8 @@ func (n *Node) choose(v View) Decision {
 		switch n.step(v, a, plan[a.Addr], &d) {
 		case hold:
 			d.Hold = append(d.Hold, a.Addr)
+		case quiet:
+			d.Quiet = append(d.Quiet, a.Addr)
 		case probe:
 			d.Probe = append(d.Probe, a.Addr)
 		case claim:
@@ -197,11 +205,16 @@ type step int
 const (
 	leave step = iota // to others
 	hold
+	quiet
 	probe
 	claim
 )
 
 // step decides about a, which planned should hold. What has to wait asks for another decision.
+//
+// That all of several peers are gone at once is less likely than that this node is cut off, or can't hear. So it claims
+// nothing then. When there is no doubt that it is alone it serves its own side, but only whoever asks it: a node that can
+// send and not hear must not draw everything to itself, and when the others are back nothing has moved.
 func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 	current := v.Claims[a.Addr]
 	proven := current.Seq > n.unwanted[a.Addr] // it was claimed since somebody began to want it
@@ -212,6 +225,10 @@ func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 		}
 		return hold // even if another node should: until that one has claimed it
 	case planned != n.name:
+		return leave
+	case v.Known > 2 && v.Alone:
+		return quiet
+	case v.Known > 2 && v.Deaf:
 		return leave
 	case v.Now.Before(n.modest):
 		d.again(n.modest)

@@ -48,6 +48,8 @@ func (w *world) claim(a netip.Addr, node string, seq uint64) {
 	w.Claims.Merge(election.Claim{Addr: a, Node: node, Seq: seq})
 }
 
+func vips(addrs ...netip.Addr) []netip.Addr { return addrs }
+
 func (w *world) pass(d time.Duration) { w.Now = w.Now.Add(d) }
 
 func (w *world) decide() election.Decision { return w.node.Decide(w.View) }

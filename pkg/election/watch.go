@@ -1,0 +1,133 @@
+package election
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// The wire watch: a node asks others on the LAN for their own address, which their kernel answers, and misses the answers
+// of one that is gone before any heartbeat of a process can be sure. See [Sentry] and [Silent].
+const (
+	// ProbeInterval is how often a watched node is asked.
+	ProbeInterval = 40 * time.Millisecond
+	// minSilence and maxSilence bound how long a node may leave all questions unanswered.
+	minSilence = 120 * time.Millisecond
+	maxSilence = 600 * time.Millisecond
+	// minProbes is how many questions it must have left unanswered.
+	minProbes = 3
+	// slackFactor is how many times longer than its slowest answer of late a node may be silent.
+	slackFactor = 3
+	// slackHalf is how long it takes for half of a slow answer to be forgotten.
+	slackHalf = 30 * time.Second
+	// maxWatchers is how many nodes watch one.
+	maxWatchers = 3
+)
+
+// Sentry judges whether one node is still there. It takes no notice of how late it is called: a watcher that was held up
+// must hand in the answers that have come meanwhile before it asks for the verdict.
+type Sentry struct {
+	known  bool      // it has ever answered
+	asked  time.Time // when the first of the questions was sent that are unanswered
+	probes int       // how many these are
+	slack  time.Duration
+	since  time.Time // when slack was brought up to date
+	gone   bool      // the node's kernel says that its speaker has ended
+}
+
+// Asked notes that a question was sent.
+func (s *Sentry) Asked(now time.Time) {
+	if s.probes == 0 {
+		s.asked = now
+	}
+	s.probes++
+}
+
+// Answered notes that an answer has come.
+func (s *Sentry) Answered(now time.Time) {
+	s.forget(now)
+	if s.probes > 0 {
+		s.slack = max(s.slack, now.Sub(s.asked))
+	}
+	s.known, s.probes = true, 0
+}
+
+// Gone notes whether the node's kernel says that there is no speaker any more.
+func (s *Sentry) Gone(gone bool) { s.gone = gone }
+
+// Silent reports whether the node is taken for dead. One that has never answered is not: it may be out of reach for such
+// questions.
+func (s *Sentry) Silent(now time.Time) bool {
+	return s.gone || s.known && s.probes >= minProbes && now.Sub(s.asked) >= s.patience(now)
+}
+
+// patience returns how long the node may be silent: longer if it was slow of late.
+func (s *Sentry) patience(now time.Time) time.Duration {
+	s.forget(now)
+	return min(max(slackFactor*s.slack, minSilence), maxSilence)
+}
+
+// forget halves slack for each slackHalf that has passed.
+func (s *Sentry) forget(now time.Time) {
+	if s.since.IsZero() {
+		s.since = now
+	}
+	for now.Sub(s.since) >= slackHalf {
+		s.slack /= 2
+		s.since = s.since.Add(slackHalf)
+		if s.slack == 0 {
+			s.since = now
+		}
+	}
+}
+
+// Watchers returns those of nodes that watch target: all others, or, in a large cluster, the maxWatchers that target's name
+// ranks first. Every node computes the same.
+func Watchers(target string, nodes []string) []string {
+	others := slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return n == target })
+	slices.SortFunc(others, func(a, b string) int {
+		return cmp.Or(cmp.Compare(hash(target, a), hash(target, b)), cmp.Compare(a, b))
+	})
+	return others[:min(len(others), maxWatchers)]
+}
+
+// Targets returns those of nodes that node watches, sorted.
+func Targets(node string, nodes []string) []string {
+	var out []string
+	for _, target := range nodes {
+		if slices.Contains(Watchers(target, nodes), node) {
+			out = append(out, target)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Silent returns those of nodes, as node sees it, that are dead on the wire: more than half of their watchers say so. reports
+// holds whom each node finds silent. A watcher that node itself finds silent has no voice. Node itself is never silent to
+// itself.
+//
+// One watcher alone is not believed if there are others: it may be the one that is cut off.
+func Silent(node string, nodes []string, reports map[string][]string) map[string]bool {
+	own := reports[node]
+	out := make(map[string]bool)
+	for _, target := range nodes {
+		if target == node {
+			continue
+		}
+		voters, votes := 0, 0
+		for _, w := range Watchers(target, nodes) {
+			if slices.Contains(own, w) {
+				continue
+			}
+			voters++
+			if slices.Contains(reports[w], target) {
+				votes++
+			}
+		}
+		if votes > 0 && 2*votes > voters {
+			out[target] = true
+		}
+	}
+	return out
+}
