@@ -81,6 +81,7 @@ type Node struct {
 	beat   time.Time // of the last Beat
 	able   bool      // as seen last
 	alone  bool      // as seen last
+	deaf   bool      // as seen last
 	silent time.Time // until then it answers for nothing
 	modest time.Time // until then it claims nothing
 
@@ -170,10 +171,10 @@ func (n *Node) doubt(v View) (d Doubt) {
 		d = DoubtLink
 	case v.Alone && !n.alone && !v.Deaf: // if deaf, the wire says the same: nothing to doubt
 		d = DoubtAlone
-	case !v.Alone && n.alone:
+	case !v.Alone && n.alone, !v.Deaf && n.deaf:
 		d = DoubtReturn
 	}
-	n.able, n.alone = v.Able, v.Alone
+	n.able, n.alone, n.deaf = v.Able, v.Alone, v.Deaf
 	return d
 }
 

@@ -1,0 +1,168 @@
+package responder
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/arp"
+
+	"github.com/invar-lb/invar/test/netns"
+)
+
+// own4 and own6 are addresses of the asking host itself.
+var (
+	own4 = netip.MustParseAddr("192.0.2.10")
+	own6 = netip.MustParseAddr("2001:db8::10")
+)
+
+func TestLayQuestion(t *testing.T) {
+	tests := []struct {
+		name string
+		mac  [6]byte
+		addr netip.Addr
+		own  netip.Addr
+		want []byte
+	}{
+		{"ARP to all", [6]byte{}, client4, own4, arpSpec{
+			op: arp.OperationRequest, to: broadcast, from: ownMAC, senderMAC: ownMAC, sender: own4, target: client4,
+		}.bytes(t)},
+		{"ARP to one", clientMAC, client4, own4, arpSpec{
+			op: arp.OperationRequest, to: clientMAC, from: ownMAC, senderMAC: ownMAC, sender: own4, targetMAC: clientMAC, target: client4,
+		}.bytes(t)},
+		{"NDP to the group", [6]byte{}, client6, own6, ndpSpec{
+			to: groupOf(client6), from: ownMAC, source: own6, dest: netip.AddrFrom16(solicitedNode(client6.As16())), hops: 255,
+			message: ns(client6, ownMAC),
+		}.bytes(t)},
+		{"NDP to one", clientMAC, client6, own6, ndpSpec{
+			to: clientMAC, from: ownMAC, source: own6, dest: client6, hops: 255, message: ns(client6, ownMAC),
+		}.bytes(t)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out buffer
+			n := layQuestion(&out, ownMAC, tt.mac, tt.addr, tt.own)
+			if diff := cmp.Diff(tt.want, out[:n]); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// answer4 and answer6 are what client4 and client6 send when they are asked.
+func answer4() arpSpec {
+	return arpSpec{
+		op: arp.OperationReply, to: ownMAC, from: clientMAC, senderMAC: clientMAC, sender: client4, targetMAC: ownMAC, target: own4,
+	}
+}
+
+func answer6() ndpSpec {
+	return ndpSpec{to: ownMAC, from: clientMAC, source: client6, dest: own6, hops: 255, message: na(client6, clientMAC, true)}
+}
+
+func TestReadAnswer(t *testing.T) {
+	change4 := func(f func(*arpSpec)) []byte { s := answer4(); f(&s); return s.bytes(t) }
+	change6 := func(f func(*ndpSpec)) []byte { s := answer6(); f(&s); return s.bytes(t) }
+	tests := []struct {
+		name  string
+		frame []byte
+		want  netip.Addr // zero: not an answer
+	}{
+		{"ARP reply", answer4().bytes(t), client4},
+		{"ARP request", change4(func(s *arpSpec) { s.op = arp.OperationRequest }), netip.Addr{}},
+		{"ARP reply to another host", change4(func(s *arpSpec) { s.to = otherMAC }), netip.Addr{}},
+		{"ARP reply of a group", change4(func(s *arpSpec) { s.senderMAC = broadcast }), netip.Addr{}},
+		{"ARP reply cut short", answer4().bytes(t)[:41], netip.Addr{}},
+		{"advertisement", answer6().bytes(t), client6},
+		{"solicitation", change6(func(s *ndpSpec) { s.message = ns(client6, clientMAC) }), netip.Addr{}},
+		{"advertisement to another host", change6(func(s *ndpSpec) { s.to = otherMAC }), netip.Addr{}},
+		{"advertisement through a router", change6(func(s *ndpSpec) { s.hops = 254 }), netip.Addr{}},
+		{"advertisement with a wrong checksum", change6(func(s *ndpSpec) { s.spoilChecksum = true }), netip.Addr{}},
+		{"advertisement that claims to be longer", change6(func(s *ndpSpec) { s.payloadTooLong = 8 }), netip.Addr{}},
+		{"advertisement cut short", answer6().bytes(t)[:60], netip.Addr{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			etherType := uint16(tt.frame[12])<<8 | uint16(tt.frame[13])
+			addr, mac, ok := readAnswer(etherType, tt.frame, ownMAC)
+			if ok != tt.want.IsValid() || ok && (addr != tt.want || mac != clientMAC) {
+				t.Errorf("%v has %v: %v, want %v", addr, mac, ok, tt.want)
+			}
+		})
+	}
+}
+
+// TestCallerFollowsTheMAC asks one host that answers, falls silent, and answers with another MAC.
+func TestCallerFollowsTheMAC(t *testing.T) {
+	w := newFakeWire(t)
+	answers := make(chan netip.Addr, 1)
+	c := OpenCaller(CallerConfig{
+		Interface: w.config().Interface, OnAnswer: func(a netip.Addr) { answers <- a }, open: w.open,
+	})
+	defer c.Close()
+	ask := func(want [6]byte) {
+		t.Helper()
+		if err := c.Ask(client4, own4); err != nil {
+			t.Fatal(err)
+		}
+		if frame, ok := w.next(); !ok || [6]byte(frame) != want {
+			t.Fatalf("asked %v, want %v", frame[:6], want)
+		}
+	}
+	hear := func(s arpSpec) {
+		t.Helper()
+		w.send(s.bytes(t))
+		select {
+		case <-answers:
+		case <-time.After(patience):
+			t.Fatal("answer was not heard")
+		}
+	}
+	ask(broadcast)
+	hear(answer4())
+	ask(clientMAC)
+	ask(clientMAC)
+	ask(broadcast)
+	moved := answer4()
+	moved.from, moved.senderMAC = otherMAC, otherMAC
+	hear(moved)
+	ask(otherMAC)
+	c.Forget(func(netip.Addr) bool { return false })
+	ask(broadcast)
+}
+
+// TestCallerAsksLinux asks a Linux host for its own addresses, and for one that nobody has.
+func TestCallerAsksLinux(t *testing.T) {
+	w, _ := newClient(t)
+	for _, a := range []string{own4.String() + "/24", own6.String() + "/64"} {
+		if err := netns.AddAddr("lan0", a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers := make(chan netip.Addr, 16)
+	c := OpenCaller(CallerConfig{Interface: w.ifi, OnAnswer: func(a netip.Addr) { answers <- a }})
+	defer c.Close()
+	for range 3 { // to all, then to the one that answered
+		for addr, own := range map[netip.Addr]netip.Addr{client4: own4, client6: own6} {
+			if err := c.Ask(foreign4, own4); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Ask(addr, own); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case got := <-answers:
+				if got != addr {
+					t.Fatalf("%v answered, want %v", got, addr)
+				}
+			case <-time.After(patience):
+				t.Fatalf("%v did not answer", addr)
+			}
+		}
+	}
+	netns.SetDown(t, "lan0")
+	if err := c.Ask(client4, own4); err == nil {
+		t.Error("asking over a link that is down gives no error")
+	}
+}
