@@ -35,12 +35,16 @@ type Config struct {
 	// OnChange is called, without a lock held, when what the interfaces can carry has changed: several changes may cause
 	// one call. It may be nil.
 	OnChange func()
+	// OnReply is called for each answer to [Announcer.Ask], by a goroutine that reads frames: it must not wait. It may be
+	// nil.
+	OnReply func(addr netip.Addr)
 }
 
 // link is an eligible interface with its responder.
 type link struct {
 	netif.Interface
 	responder answerer
+	caller    caller
 }
 
 // answerer is what an Announcer needs of a [responder.Responder].
@@ -57,6 +61,7 @@ type Announcer struct {
 	herald  *herald
 	watch   func(context.Context) error // calls setInterfaces
 	open    func(responder.Config) answerer
+	call    func(responder.Interface) caller
 	changed chan struct{} // holds one element if OnChange is to be called
 	state   chan struct{} // holds one element if a responder's state changed
 
@@ -81,6 +86,9 @@ func New(cfg Config) *Announcer {
 	if cfg.OnChange == nil {
 		cfg.OnChange = func() {}
 	}
+	if cfg.OnReply == nil {
+		cfg.OnReply = func(netip.Addr) {}
+	}
 	a := &Announcer{
 		cfg:      cfg,
 		changed:  make(chan struct{}, 1),
@@ -95,6 +103,7 @@ func New(cfg Config) *Announcer {
 		Logger: cfg.Logger, Exclude: cfg.ExcludeInterfaces, OnChange: a.setInterfaces,
 	}).Run
 	a.open = func(cfg responder.Config) answerer { return responder.Open(cfg) }
+	a.call = a.newCaller
 	return a
 }
 
@@ -275,13 +284,14 @@ func (a *Announcer) setLinks() map[int]bool {
 }
 
 func (a *Announcer) openLink(i netif.Interface) {
+	ifi := responder.Interface{Index: i.Index, Name: i.Name, MAC: i.MAC}
 	r := a.open(responder.Config{
-		Interface: responder.Interface{Index: i.Index, Name: i.Name, MAC: i.MAC},
+		Interface: ifi,
 		Logger:    a.cfg.Logger,
 		Stats:     &a.cfg.Metrics.stats,
 		OnState:   func() { notify(a.state) },
 	})
-	a.links[i.Index] = &link{Interface: i, responder: r}
+	a.links[i.Index] = &link{Interface: i, responder: r, caller: a.call(ifi)}
 	a.cfg.Logger.Info("interface carries announcements", "interface", i.Name, "mac", i.MAC)
 }
 
@@ -291,6 +301,7 @@ func (a *Announcer) closeLink(index int) {
 		return
 	}
 	l.responder.Close()
+	l.caller.Close()
 	delete(a.links, index)
 	a.cfg.Logger.Info("interface carries no announcements any more", "interface", l.Name)
 }
