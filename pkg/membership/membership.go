@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
@@ -36,8 +37,11 @@ type Config struct {
 type Peer struct {
 	Name string
 	Addr netip.Addr
+	Port uint16
 	Meta Meta
 }
+
+func (p Peer) addrPort() netip.AddrPort { return netip.AddrPortFrom(p.Addr, p.Port) }
 
 // Members is this speaker's view of the speakers and of their claims. All methods may be called at any time.
 type Members struct {
@@ -45,6 +49,10 @@ type Members struct {
 	queue   *memberlist.TransmitLimitedQueue
 	list    *memberlist.Memberlist // memberlist's own goroutines, which start before it is set, use running
 	started chan struct{}          // closed once list is set
+
+	transport     *transport
+	attendance    *attendance
+	stopAttending context.CancelFunc
 
 	mu      sync.Mutex // guards the fields below; never held while calling memberlist
 	meta    Meta
@@ -68,11 +76,18 @@ func Start(cfg Config) (*Members, error) {
 		cfg: cfg, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
 		reports: newReports(cfg.Node, uint64(time.Now().UnixNano())), members: map[string]*memberlist.Node{},
 	}
-	list, err := memberlist.Create(m.profile())
+	c := m.profile()
+	var err error
+	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, c.Logger); err == nil {
+		c.Transport = m.transport
+		c.BindPort, c.AdvertisePort = m.transport.GetAutoBindPort(), m.transport.GetAutoBindPort()
+		m.list, err = memberlist.Create(c)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start memberlist on %s: %w", netip.AddrPortFrom(cfg.BindAddr, uint16(cfg.Port)), err)
 	}
-	m.list = list
+	ctx, cancel := context.WithCancel(context.Background())
+	m.attendance, m.stopAttending = newAttendance(ctx, cfg.OnChange), cancel
 	close(m.started)
 	return m, nil
 }
@@ -149,7 +164,7 @@ func (m *Members) Peers() []Peer {
 	var peers []Peer
 	for _, n := range m.live() {
 		addr, _ := netip.AddrFromSlice(n.Addr)
-		peers = append(peers, Peer{Name: n.Name, Addr: addr.Unmap(), Meta: m.metaOf(n)})
+		peers = append(peers, Peer{Name: n.Name, Addr: addr.Unmap(), Port: n.Port, Meta: m.metaOf(n)})
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers
@@ -201,6 +216,19 @@ func (m *Members) SetMeta(meta Meta, timeout time.Duration) error {
 	}
 	return nil
 }
+
+// Attend replaces the set of peers whose end is to be noticed at once: see [Members.Ended].
+func (m *Members) Attend(peers []Peer) {
+	set := make(map[netip.AddrPort]bool, len(peers))
+	for _, p := range peers {
+		set[p.addrPort()] = true
+	}
+	m.attendance.set(set)
+}
+
+// Ended reports whether the process of a peer that this speaker attends to has ended: its kernel refuses connections,
+// though it had accepted them before.
+func (m *Members) Ended(p Peer) bool { return m.attendance.isEnded(p.addrPort()) }
 
 // Claims returns a copy of the winning claims.
 func (m *Members) Claims() election.Claims {
@@ -276,11 +304,15 @@ func (m *Members) greet(n *memberlist.Node) {
 
 // Leave tells the peers that this speaker goes, so that nobody waits for a time-out, and stops listening.
 func (m *Members) Leave(timeout time.Duration) error {
+	m.stopAttending()
 	return errors.Join(m.list.Leave(timeout), m.list.Shutdown())
 }
 
 // Close stops listening without a word, as a crash would.
-func (m *Members) Close() error { return m.list.Shutdown() }
+func (m *Members) Close() error {
+	m.stopAttending()
+	return m.list.Shutdown()
+}
 
 // merge takes claims in and returns what the peers should hear in turn.
 func (m *Members) merge(claims []election.Claim) (tell []election.Claim) {

@@ -1,0 +1,261 @@
+package membership
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Presence: a speaker keeps a TCP connection, over which nothing is said, to each peer that it watches. When the peer's
+// process ends, its kernel closes the connection and refuses the next one. That is certain and takes no longer than a frame;
+// heartbeats would need a second.
+//
+// The connections go to memberlist's port. A first byte that memberlist never sends tells them from its own.
+const (
+	presenceHello = 'I'
+	presenceReply = 'i'
+	// helloWait bounds how long a connection may take to say what it is.
+	helloWait = time.Second
+	// maxPresences bounds how many connections others may keep here.
+	maxPresences = 1024
+
+	redialSoon  = 50 * time.Millisecond
+	redialLater = 2 * time.Second
+)
+
+// transport is memberlist's, but for the connections of presence.
+type transport struct {
+	*memberlist.NetTransport
+	streams chan net.Conn
+	done    chan struct{} // closed when Shutdown begins
+	over    chan struct{} // closed when it ends
+
+	mu      sync.Mutex
+	present map[net.Conn]bool
+}
+
+var _ memberlist.NodeAwareTransport = (*transport)(nil)
+
+// newTransport listens. If no port is given it takes one that is free for both TCP and UDP, which may need some attempts.
+func newTransport(addr netip.Addr, port int, logger *log.Logger) (t *transport, err error) {
+	config := &memberlist.NetTransportConfig{BindAddrs: []string{addr.String()}, BindPort: port, Logger: logger}
+	t = &transport{streams: make(chan net.Conn), done: make(chan struct{}), over: make(chan struct{}), present: map[net.Conn]bool{}}
+	for range 10 {
+		if t.NetTransport, err = memberlist.NewNetTransport(config); err == nil {
+			go t.sort()
+			return t, nil
+		}
+		if port != 0 {
+			break
+		}
+	}
+	return nil, err
+}
+
+// StreamCh implements [memberlist.Transport].
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
+
+// Shutdown implements [memberlist.Transport].
+func (t *transport) Shutdown() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.done:
+		return nil
+	default:
+	}
+	close(t.done)
+	for conn := range t.present {
+		_ = conn.Close()
+	}
+	defer close(t.over)
+	return t.NetTransport.Shutdown() // waits until the last connection has been taken from it
+}
+
+// sort hands memberlist its connections and keeps the others.
+func (t *transport) sort() {
+	for {
+		select {
+		case conn := <-t.NetTransport.StreamCh():
+			go t.accept(conn)
+		case <-t.over:
+			return
+		}
+	}
+}
+
+func (t *transport) accept(conn net.Conn) {
+	var first [1]byte
+	_ = conn.SetReadDeadline(time.Now().Add(helloWait))
+	if _, err := io.ReadFull(conn, first[:]); err != nil {
+		_ = conn.Close()
+		return
+	}
+	if first[0] != presenceHello {
+		_ = conn.SetReadDeadline(time.Time{})
+		select {
+		case t.streams <- prefixed{conn, io.MultiReader(bytes.NewReader(first[:]), conn)}:
+		case <-t.done:
+			_ = conn.Close()
+		}
+		return
+	}
+	t.keep(conn)
+}
+
+// keep holds a connection of presence until its peer or this process ends.
+func (t *transport) keep(conn net.Conn) {
+	defer conn.Close()
+	if !t.admit(conn) {
+		return
+	}
+	defer func() {
+		t.mu.Lock()
+		delete(t.present, conn)
+		t.mu.Unlock()
+	}()
+	if _, err := conn.Write([]byte{presenceReply}); err != nil {
+		return
+	}
+	waitForEnd(conn)
+}
+
+// admit reports whether there is room for another connection of presence.
+func (t *transport) admit(conn net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.done:
+		return false
+	default:
+	}
+	if len(t.present) >= maxPresences {
+		return false
+	}
+	t.present[conn] = true
+	return true
+}
+
+// waitForEnd returns when the other end closes conn, or says anything.
+func waitForEnd(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Time{})
+	_, _ = conn.Read(make([]byte, 1))
+}
+
+// prefixed is a connection of which something has been read already.
+type prefixed struct {
+	net.Conn
+	reader io.Reader
+}
+
+func (p prefixed) Read(b []byte) (int, error) { return p.reader.Read(b) }
+
+// attendance keeps the connections to the peers that are watched.
+type attendance struct {
+	ctx      context.Context
+	onChange func()
+
+	mu    sync.Mutex
+	stops map[netip.AddrPort]context.CancelFunc
+	ended map[netip.AddrPort]bool
+}
+
+func newAttendance(ctx context.Context, onChange func()) *attendance {
+	return &attendance{
+		ctx: ctx, onChange: onChange, stops: map[netip.AddrPort]context.CancelFunc{}, ended: map[netip.AddrPort]bool{},
+	}
+}
+
+// set replaces the peers to attend to.
+func (a *attendance) set(peers map[netip.AddrPort]bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for addr, stop := range a.stops {
+		if !peers[addr] {
+			stop()
+			delete(a.stops, addr)
+			delete(a.ended, addr)
+		}
+	}
+	for addr := range peers {
+		if a.stops[addr] == nil {
+			ctx, stop := context.WithCancel(a.ctx)
+			a.stops[addr] = stop
+			go a.attend(ctx, addr)
+		}
+	}
+}
+
+// isEnded reports whether the kernel of a peer refused a connection after it had accepted others.
+func (a *attendance) isEnded(addr netip.AddrPort) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended[addr]
+}
+
+// note notes what is known of a peer that is still attended to.
+func (a *attendance) note(ctx context.Context, addr netip.AddrPort, ended bool) {
+	a.mu.Lock()
+	news := ctx.Err() == nil && a.ended[addr] != ended
+	if news {
+		a.ended[addr] = ended
+	}
+	a.mu.Unlock()
+	if news {
+		a.onChange()
+	}
+}
+
+// attend keeps one connection until ctx is done.
+func (a *attendance) attend(ctx context.Context, addr netip.AddrPort) {
+	met, wait := false, redialSoon
+	for ctx.Err() == nil {
+		err := a.stay(ctx, addr, func() { met, wait = true, redialSoon; a.note(ctx, addr, false) })
+		if err == nil {
+			continue // it was connected: look at once whether it can be again
+		}
+		if met && errors.Is(err, syscall.ECONNREFUSED) {
+			a.note(ctx, addr, true)
+			wait = redialSoon
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+			wait = min(2*wait, redialLater)
+		}
+	}
+}
+
+// stay connects, calls met when the peer has answered, and returns nil when the connection has ended then.
+func (a *attendance) stay(ctx context.Context, addr netip.AddrPort, met func()) error {
+	dialer := net.Dialer{Timeout: redialLater}
+	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	_ = conn.SetDeadline(time.Now().Add(helloWait))
+	if _, err := conn.Write([]byte{presenceHello}); err != nil {
+		return err
+	}
+	var reply [1]byte
+	if _, err := io.ReadFull(conn, reply[:]); err != nil {
+		return err
+	}
+	if reply[0] != presenceReply {
+		return errors.New("peer did not answer as a speaker does")
+	}
+	met()
+	waitForEnd(conn)
+	return nil
+}

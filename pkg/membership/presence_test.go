@@ -1,0 +1,125 @@
+package membership
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+func (s *speaker) peer(t *testing.T, name string) Peer {
+	t.Helper()
+	peers := s.Peers()
+	i := slices.IndexFunc(peers, func(p Peer) bool { return p.Name == name })
+	if i < 0 {
+		t.Fatalf("%s is no member: %v", name, peers)
+	}
+	return peers[i]
+}
+
+// waitFor waits for a condition that nothing tells about.
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
+// TestEnded ends a speaker without a word: its peer notices before the heartbeats do, and that it is back.
+func TestEnded(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	if _, err := a.Join([]netip.AddrPort{b.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	p := a.peer(t, "node2")
+	a.Attend([]Peer{p})
+	waitFor(t, "the connection", func() bool { return b.transport.presences() == 1 })
+	if a.Ended(p) {
+		t.Fatal("ended, though it runs")
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.eventually(t, "node2's end", func() bool { return a.Ended(p) })
+	if !slices.Equal(a.names(), []string{"node1", "node2"}) {
+		t.Errorf("members %v: the heartbeats were faster than the kernel", a.names())
+	}
+
+	again, err := Start(Config{
+		Node: "node2", BindAddr: p.Addr, Port: int(p.Port), Key: k, Logger: a.cfg.Logger, OnChange: func() {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = again.Close() })
+	a.eventually(t, "node2 is back", func() bool { return !a.Ended(p) })
+
+	a.Attend(nil)
+	waitFor(t, "the connection's end", func() bool { return again.transport.presences() == 0 })
+}
+
+// TestNeverMetIsNotEnded is about a peer behind a firewall that refuses connections.
+func TestNeverMetIsNotEnded(t *testing.T) {
+	k := key(t, "secret")
+	a := start(t, "node1", k)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Peer{Name: "node2", Addr: netip.MustParseAddr("127.0.0.1"), Port: uint16(l.Addr().(*net.TCPAddr).Port)}
+	a.Attend([]Peer{p})
+	conn, err := l.Accept() // so it has tried
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = conn.Read(make([]byte, 1))
+	_, _ = conn.Write([]byte("?")) // not what a speaker says
+	_ = conn.Close()
+	_ = l.Close()
+	for range 5 { // attempts, which are refused
+		if a.Ended(p) {
+			t.Fatal("ended, though it never spoke")
+		}
+		time.Sleep(redialSoon)
+	}
+}
+
+// TestStrangeStreams opens connections that say nothing, or too little: they end, and joining still works.
+func TestStrangeStreams(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	var conns []net.Conn
+	for _, hello := range []string{"", "x", "GET / HTTP/1.0\r\n\r\n"} {
+		conn, err := net.Dial("tcp", a.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte(hello)); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	if n, err := b.Join([]netip.AddrPort{a.Addr()}); n != 1 || err != nil {
+		t.Errorf("Join = %d, %v", n, err)
+	}
+	for i, conn := range conns {
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection %d is still open", i)
+		}
+	}
+}
+
+func (t *transport) presences() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.present)
+}
