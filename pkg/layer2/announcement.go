@@ -11,6 +11,8 @@ type Announcement struct {
 	// Interfaces are the names of the interfaces that may carry the address. If empty, the interface in whose subnet the
 	// address lies carries it, or, if there is none, all eligible ones: see [netif.Snapshot.Carriers].
 	Interfaces []string `json:"interfaces,omitempty"`
+	// Quiet keeps the address from being announced; who asks for it is answered.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
 // State is what an [Announcer] knows and does, for people to read.

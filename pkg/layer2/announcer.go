@@ -72,7 +72,7 @@ type Announcer struct {
 	snapshot *netif.Snapshot // nil before the first scan
 	links    map[int]*link   // by interface index
 	failed   map[int]string  // links whose responder doesn't work, and why
-	carried  map[pair]bool
+	carried  map[pair]bool   // and announced
 }
 
 // New returns an Announcer that does nothing until it runs.
@@ -323,7 +323,9 @@ func (a *Announcer) reconcile(fresh map[int]bool) {
 				sets[i.Index] = make(map[netip.Addr]*responder.Counter)
 			}
 			sets[i.Index][addr] = a.counters[addr]
-			carried[pair{addr, i.Index}] = true
+			if !announcement.Quiet {
+				carried[pair{addr, i.Index}] = true
+			}
 		}
 	}
 	for index, l := range a.links {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,7 @@ type Speaker struct {
 	cfg       Config
 	announcer *layer2.Announcer
 	members   *membership.Members
+	watch     *watch
 
 	services, slices, nodes, configMap, secret, peerSlices cache.SharedIndexInformer
 
@@ -88,11 +90,15 @@ func New(cfg Config) *Speaker {
 		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, ServiceName),
 		changed:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
+		watch:      newWatch(),
 		node:       election.NewNode(cfg.Node, membership.MinDetection),
 		announced:  map[announced]bool{},
 	}
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
-	s.announcer = layer2.New(layer2.Config{Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick})
+	s.announcer = layer2.New(layer2.Config{
+		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
+		OnReply: func(addr netip.Addr) { s.watch.answered(addr, time.Now()) },
+	})
 	return s
 }
 
@@ -144,13 +150,14 @@ func (s *Speaker) work(ctx context.Context) error {
 		}
 		return err
 	}
-	joinerDone := make(chan struct{})
-	go func() { defer close(joinerDone); s.keepJoining(ctx) }()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { s.keepJoining(ctx) })
+	helpers.Go(func() { s.keepWatch(ctx) })
 	s.joinAll(ctx, startWait)
 	s.started.Store(true)
 	s.kick()
 	s.loop(ctx)
-	<-joinerDone
+	helpers.Wait()
 	s.handOver()
 	if err := s.members.Leave(leaveWait); err != nil {
 		s.cfg.Logger.Warn("left without all peers having heard of it", "err", err)

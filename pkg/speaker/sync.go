@@ -30,16 +30,17 @@ func (s *Speaker) sync() {
 
 // look returns what this speaker sees, and tells the peers whether it is able to announce.
 func (s *Speaker) look() (facts, election.View) {
-	peers := s.members.Peers()
+	peers := s.present(s.members.Peers())
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	f := gather(s.inputs(peers))
 	able := s.canAnnounce(f)
 	if err := s.members.SetMeta(membership.Meta{Announcing: able, Draining: s.draining}, metaWait); err != nil {
 		s.cfg.Logger.Debug("not all peers have heard of this node's state", "err", err)
 	}
+	_, deaf := s.watch.silent()
 	return f, election.View{
-		Now: time.Now(), Addresses: f.addresses, Live: f.live, Draining: f.draining,
-		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(),
+		Now: time.Now(), Addresses: f.addresses, Live: f.live, Draining: f.draining, Known: 1 + len(s.listed()),
+		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf,
 	}
 }
 
@@ -91,6 +92,11 @@ func (s *Speaker) act(f facts, d election.Decision) {
 	desired := map[netip.Addr]layer2.Announcement{}
 	for _, addr := range d.Hold {
 		desired[addr] = f.announce[addr]
+	}
+	for _, addr := range d.Quiet {
+		a := f.announce[addr]
+		a.Quiet = true
+		desired[addr] = a
 	}
 	s.announcer.Set(desired)
 	s.members.Claim(d.Claims)

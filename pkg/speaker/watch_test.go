@@ -1,0 +1,118 @@
+package speaker
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/invar-lb/invar/pkg/election"
+	"github.com/invar-lb/invar/pkg/membership"
+)
+
+// lan is the far side of a watch: hosts that answer at once or not at all, on a clock of its own.
+type lan struct {
+	*watch
+	now     time.Time
+	mute    map[netip.Addr]bool
+	ended   map[string]bool
+	linkOff bool
+	asked   int
+}
+
+func (l *lan) tick() change {
+	l.now = l.now.Add(election.ProbeInterval)
+	var heard []netip.Addr
+	c := l.watch.tick(l.now, func(a netip.Addr) error {
+		if l.linkOff {
+			return errors.New("network is down")
+		}
+		l.asked++
+		if !l.mute[a] {
+			heard = append(heard, a)
+		}
+		return nil
+	}, func(p membership.Peer) bool { return l.ended[p.Name] })
+	for _, a := range heard {
+		l.answered(a, l.now)
+	}
+	return c
+}
+
+// pass lets ticks go by and returns what they found.
+func (l *lan) pass(d time.Duration) (c change) {
+	for end := l.now.Add(d); l.now.Before(end); {
+		t := l.tick()
+		c.news = c.news || t.news
+		c.back = append(c.back, t.back...)
+	}
+	return c
+}
+
+func (l *lan) wantSilent(t *testing.T, when string, all bool, want ...string) {
+	t.Helper()
+	got, gotAll := l.silent()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || gotAll != all {
+		t.Errorf("%s: all silent = %v, want %v; silent (-want +got):\n%s", when, gotAll, all, diff)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
+	three := membership.Peer{Name: "node3", Addr: addr("192.168.1.13")}
+	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
+	l.set([]membership.Peer{two, three})
+	if c := l.pass(time.Second); c.news {
+		t.Errorf("news though all answer: %+v", c)
+	}
+	l.mute[two.Addr] = true
+	if c := l.pass(200 * time.Millisecond); !c.news {
+		t.Error("no news though node2 is silent")
+	}
+	l.wantSilent(t, "node2 is mute", false, "node2")
+	l.set([]membership.Peer{two, three}) // nothing is forgotten
+	l.wantSilent(t, "set again", false, "node2")
+
+	l.mute[three.Addr] = true
+	l.pass(200 * time.Millisecond)
+	l.wantSilent(t, "both are mute", true, "node2", "node3")
+
+	clear(l.mute)
+	c := l.pass(200 * time.Millisecond)
+	if diff := cmp.Diff(2, len(c.back)); diff != "" {
+		t.Errorf("back are %v", c.back)
+	}
+	l.wantSilent(t, "both answer again", false)
+
+	l.linkOff = true
+	l.pass(time.Second)
+	l.wantSilent(t, "nobody can be asked", false)
+	l.linkOff = false
+
+	l.ended["node3"] = true
+	l.pass(election.ProbeInterval)
+	l.wantSilent(t, "node3's process has ended", false, "node3")
+	l.set([]membership.Peer{two})
+	l.wantSilent(t, "node3 is no target any more", false)
+}
+
+// TestWatchAfterAPause is about answers that nobody could read: they count before anybody is judged.
+func TestWatchAfterAPause(t *testing.T) {
+	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
+	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
+	l.set([]membership.Peer{two})
+	l.pass(time.Second)
+	l.mute[two.Addr] = true
+	l.pass(2 * election.ProbeInterval)
+	l.now = l.now.Add(time.Second)
+	if c := l.tick(); c.news {
+		t.Error("judged before the answers could be read")
+	}
+	l.answered(two.Addr, l.now)
+	clear(l.mute)
+	l.pass(time.Second)
+	l.wantSilent(t, "it answered in time", false)
+}
