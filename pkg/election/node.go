@@ -2,6 +2,7 @@ package election
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -53,8 +54,44 @@ type Decision struct {
 	// Claims are new claims of this node. The peers are to hear of them when Hold is in force, not before: the former holder
 	// answers until it hears.
 	Claims []Claim
+	// Moves says for each of Claims whom the address is taken from, and why.
+	Moves []Move
 	// Again is when to decide again though nothing has changed; zero: no need.
 	Again time.Time
+}
+
+// Move is the change of an address's holder.
+type Move struct {
+	Addr     netip.Addr
+	From, To string // From is empty if nobody held it
+	Cause    Cause
+}
+
+// Cause is why an address gets another holder.
+type Cause string
+
+// The causes.
+const (
+	CauseFirst     Cause = "first"     // nobody held it
+	CauseFailure   Cause = "failure"   // the holder is gone
+	CauseDrain     Cause = "drain"     // the holder is about to leave
+	CauseUnfit     Cause = "unfit"     // the holder may not announce it any more: excluded, without an endpoint, without a link
+	CausePreferred Cause = "preferred" // its user wants it elsewhere
+)
+
+// cause returns why a is taken from holder, which may be empty.
+func (v *View) cause(a Address, holder string) Cause {
+	switch _, fit := slices.BinarySearch(a.Eligible, holder); {
+	case holder == "":
+		return CauseFirst
+	case !v.Live[holder]:
+		return CauseFailure
+	case v.Draining[holder]:
+		return CauseDrain
+	case !fit:
+		return CauseUnfit
+	}
+	return CausePreferred
 }
 
 // Doubt is why what a node knows may be from the past.
@@ -191,13 +228,28 @@ func (n *Node) choose(v View) Decision {
 		case probe:
 			d.Probe = append(d.Probe, a.Addr)
 		case claim:
-			c := v.Claims.Next(a.Addr, n.name)
-			v.Claims.Merge(c)
-			d.Claims = append(d.Claims, c)
-			d.Hold = append(d.Hold, a.Addr)
+			n.take(v, a, &d)
 		}
 	}
 	return d
+}
+
+// take claims a.
+func (n *Node) take(v View, a Address, d *Decision) {
+	d.Moves = append(d.Moves, n.move(v, a))
+	c := v.Claims.Next(a.Addr, n.name)
+	v.Claims.Merge(c)
+	d.Claims = append(d.Claims, c)
+	d.Hold = append(d.Hold, a.Addr)
+}
+
+// move says what it means that this node takes a. A claim from the time before somebody wanted a is no holder's.
+func (n *Node) move(v View, a Address) Move {
+	m := Move{Addr: a.Addr, To: n.name, Cause: CauseFirst}
+	if current := v.Claims[a.Addr]; current.Seq > n.unwanted[a.Addr] {
+		m.From, m.Cause = current.Node, v.cause(a, current.Node)
+	}
+	return m
 }
 
 // step is what to do about one address.

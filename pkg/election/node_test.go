@@ -56,7 +56,7 @@ func (w *world) decide() election.Decision { return w.node.Decide(w.View) }
 
 func wantDecision(t *testing.T, step string, got, want election.Decision) {
 	t.Helper()
-	opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty()}
+	opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(election.Decision{}, "Moves")}
 	if diff := cmp.Diff(want, got, opts...); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", step, diff)
 	}
@@ -206,5 +206,42 @@ func TestNodesWithDifferingViews(t *testing.T) {
 	w.pass(2 * time.Minute)
 	if got := w.decide().Claims; len(got) != 1 {
 		t.Errorf("claims %v after a long time of peace, want one", got)
+	}
+}
+
+func TestNodeSaysWhy(t *testing.T) {
+	tests := []struct {
+		name  string
+		view  func(w *world)
+		from  string
+		cause election.Cause
+	}{
+		{"nobody had it", func(w *world) { delete(w.Claims, vip) }, "", election.CauseFirst},
+		{"the holder is gone", func(w *world) { delete(w.Live, "node2"); w.want(nodes[:1], vip) }, "node2", election.CauseFailure},
+		{"the holder leaves", func(w *world) { w.Draining["node2"] = true; w.want(nodes[:2], vip) }, "node2", election.CauseDrain},
+		{"the holder is unfit", func(w *world) { w.want(nodes[:1], vip) }, "node2", election.CauseUnfit},
+		{"a wish", func(w *world) { w.Addresses[0].Prefer = "node1" }, "node2", election.CausePreferred},
+		{"nobody wanted it meanwhile", func(w *world) {
+			w.decide()
+			w.want(nodes)
+			w.decide()
+			w.want(nodes[:1], vip)
+		}, "", election.CauseFirst},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := start(vip)
+			w.Claims = election.Claims{}
+			w.claim(vip, "node2", 1)
+			w.claim(other, "node1", 1)
+			tt.view(w)
+			if tt.cause == election.CauseFirst {
+				w.want(nodes[:1], vip)
+			}
+			want := []election.Move{{Addr: vip, From: tt.from, To: "node1", Cause: tt.cause}}
+			if diff := cmp.Diff(want, w.decide().Moves, cmpAddr); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

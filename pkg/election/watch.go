@@ -61,6 +61,14 @@ func (s *Sentry) Silent(now time.Time) bool {
 	return s.gone || s.known && s.probes >= minProbes && now.Sub(s.asked) >= s.patience(now)
 }
 
+// Missing returns for how long the node has left questions unanswered.
+func (s *Sentry) Missing(now time.Time) time.Duration {
+	if s.probes == 0 {
+		return 0
+	}
+	return now.Sub(s.asked)
+}
+
 // patience returns how long the node may be silent: longer if it was slow of late.
 func (s *Sentry) patience(now time.Time) time.Duration {
 	s.forget(now)

@@ -16,6 +16,9 @@ type Metrics struct {
 	members   prometheus.Gauge
 	claims    prometheus.Counter
 	rejoins   *prometheus.CounterVec
+	moves     *prometheus.CounterVec
+	failover  *prometheus.HistogramVec
+	silences  prometheus.Counter
 }
 
 // NewMetrics registers the metrics with reg.
@@ -37,6 +40,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Times that this speaker stopped answering until it had merged its peers' claims, by cause.",
 		}, []string{"cause"}),
 	}
-	reg.MustRegister(m.announced, m.members, m.claims, m.rejoins)
+	m.moves = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "invar_speaker_moves_total", Help: "Addresses that this speaker has taken over, by cause.",
+	}, []string{"cause"})
+	m.failover = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "invar_speaker_failover_seconds",
+		Help: "How long the phases of a failover took on this speaker: detect, from the first question that a node left " +
+			"unanswered until it was found silent; claim, from then until its addresses were claimed.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+	}, []string{"phase"})
+	m.silences = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "invar_speaker_suspicions_total", Help: "Times that a node fell silent on the wire, as seen by this speaker.",
+	})
+	reg.MustRegister(m.announced, m.members, m.claims, m.rejoins, m.moves, m.failover, m.silences)
 	return m
 }

@@ -100,11 +100,26 @@ func (s *Speaker) act(f facts, d election.Decision) {
 	}
 	s.announcer.Set(desired)
 	s.members.Claim(d.Claims)
-	s.cfg.Metrics.claims.Add(float64(len(d.Claims)))
+	s.noteMoves(d.Moves)
 	if contested := s.members.Contested(); len(contested) > 0 {
 		s.announcer.Reannounce(contested...)
 	}
 	s.report(f, desired)
+}
+
+// noteMoves counts and logs what this node has taken over.
+func (s *Speaker) noteMoves(moves []election.Move) {
+	s.cfg.Metrics.claims.Add(float64(len(moves)))
+	for _, m := range moves {
+		s.cfg.Metrics.moves.WithLabelValues(string(m.Cause)).Inc()
+		if m.Cause == election.CauseFirst {
+			continue
+		}
+		s.cfg.Logger.Info("took over", "ip", m.Addr, "node", m.From, "cause", string(m.Cause))
+		if since := s.watch.silentSince(m.From); m.Cause == election.CauseFailure && !since.IsZero() {
+			s.cfg.Metrics.failover.WithLabelValues("claim").Observe(time.Since(since).Seconds())
+		}
+	}
 }
 
 // handOver asks the peers to take what this node holds and answers until they have, or nobody can, or for as long as

@@ -25,6 +25,7 @@ type target struct {
 	membership.Peer
 	election.Sentry
 	silent bool
+	since  time.Time // of silent
 }
 
 func newWatch() *watch {
@@ -59,8 +60,14 @@ func (w *watch) answered(addr netip.Addr, now time.Time) {
 
 // change is what a tick has found.
 type change struct {
-	news bool              // somebody fell silent or answers again
+	fell []fall            // those that fell silent
 	back []membership.Peer // those that answer again
+}
+
+// fall is a node that fell silent.
+type fall struct {
+	node string
+	took time.Duration // to find that out
 }
 
 // tick judges every node and asks it again. ended says whether a node's process has ended.
@@ -73,8 +80,10 @@ func (w *watch) tick(now time.Time, ask func(netip.Addr) error, ended func(membe
 	for _, t := range w.targets {
 		t.Gone(ended(t.Peer))
 		if silent := t.Silent(now); silent != t.silent && !late {
-			t.silent, c.news = silent, true
-			if !silent {
+			t.silent, t.since = silent, now
+			if silent {
+				c.fell = append(c.fell, fall{t.Name, t.Missing(now)})
+			} else {
 				c.back = append(c.back, t.Peer)
 			}
 		}
@@ -97,6 +106,16 @@ func (w *watch) silent() (names []string, all bool) {
 	return names, len(names) > 0 && len(names) == len(w.targets)
 }
 
+// silentSince returns when node fell silent; zero if it is not.
+func (w *watch) silentSince(node string) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t := w.targets[node]; t != nil && t.silent {
+		return t.since
+	}
+	return time.Time{}
+}
+
 // keepWatch asks and judges until ctx is done. The peers hear at once of what is new.
 func (s *Speaker) keepWatch(ctx context.Context) {
 	tick := time.NewTicker(election.ProbeInterval)
@@ -108,14 +127,24 @@ func (s *Speaker) keepWatch(ctx context.Context) {
 		case <-tick.C:
 		}
 		c := s.watch.tick(time.Now(), s.announcer.Ask, s.members.Ended)
-		if !c.news {
+		if len(c.fell)+len(c.back) == 0 {
 			continue
 		}
 		s.observe()
 		s.kick()
+		s.noteFalls(c.fell)
 		for _, p := range c.back {
+			s.cfg.Logger.Info("node answers again on the wire", "node", p.Name)
 			go s.meetAgain(p)
 		}
+	}
+}
+
+func (s *Speaker) noteFalls(fell []fall) {
+	for _, f := range fell {
+		s.cfg.Logger.Warn("node is silent on the wire", "node", f.node, "for", f.took)
+		s.cfg.Metrics.silences.Inc()
+		s.cfg.Metrics.failover.WithLabelValues("detect").Observe(f.took.Seconds())
 	}
 }
 

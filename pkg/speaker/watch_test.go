@@ -46,7 +46,7 @@ func (l *lan) tick() change {
 func (l *lan) pass(d time.Duration) (c change) {
 	for end := l.now.Add(d); l.now.Before(end); {
 		t := l.tick()
-		c.news = c.news || t.news
+		c.fell = append(c.fell, t.fell...)
 		c.back = append(c.back, t.back...)
 	}
 	return c
@@ -65,12 +65,16 @@ func TestWatch(t *testing.T) {
 	three := membership.Peer{Name: "node3", Addr: addr("192.168.1.13")}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
 	l.set([]membership.Peer{two, three})
-	if c := l.pass(time.Second); c.news {
+	if c := l.pass(time.Second); len(c.fell)+len(c.back) > 0 {
 		t.Errorf("news though all answer: %+v", c)
 	}
 	l.mute[two.Addr] = true
-	if c := l.pass(200 * time.Millisecond); !c.news {
-		t.Error("no news though node2 is silent")
+	fell := l.pass(200 * time.Millisecond).fell
+	if diff := cmp.Diff([]fall{{"node2", 120 * time.Millisecond}}, fell, cmp.AllowUnexported(fall{})); diff != "" {
+		t.Errorf("node2 is mute (-want +got):\n%s", diff)
+	}
+	if l.silentSince("node2").IsZero() || !l.silentSince("node3").IsZero() {
+		t.Error("not only node2 is silent since some time")
 	}
 	l.wantSilent(t, "node2 is mute", false, "node2")
 	l.set([]membership.Peer{two, three}) // nothing is forgotten
@@ -108,7 +112,7 @@ func TestWatchAfterAPause(t *testing.T) {
 	l.mute[two.Addr] = true
 	l.pass(2 * election.ProbeInterval)
 	l.now = l.now.Add(time.Second)
-	if c := l.tick(); c.news {
+	if c := l.tick(); len(c.fell) > 0 {
 		t.Error("judged before the answers could be read")
 	}
 	l.answered(two.Addr, l.now)
