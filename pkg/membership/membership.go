@@ -50,6 +50,7 @@ type Members struct {
 	list    *memberlist.Memberlist // memberlist's own goroutines, which start before it is set, use running
 	started chan struct{}          // closed once list is set
 
+	keys          *keys
 	transport     *transport
 	attendance    *attendance
 	stopAttending context.CancelFunc
@@ -76,8 +77,11 @@ func Start(cfg Config) (*Members, error) {
 		cfg: cfg, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
 		reports: newReports(cfg.Node, uint64(time.Now().UnixNano())), members: map[string]*memberlist.Node{},
 	}
-	c := m.profile()
 	var err error
+	if m.keys, err = newKeys(cfg.Key); err != nil {
+		return nil, fmt.Errorf("start memberlist: %w", err)
+	}
+	c := m.profile()
 	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, c.Logger); err == nil {
 		c.Transport = m.transport
 		c.BindPort, c.AdvertisePort = m.transport.GetAutoBindPort(), m.transport.GetAutoBindPort()
@@ -112,7 +116,7 @@ func (m *Members) profile() *memberlist.Config {
 	c.Label = "invar" // keeps apart from a MetalLB that is being replaced
 	c.BindAddr, c.BindPort = m.cfg.BindAddr.String(), m.cfg.Port
 	c.AdvertiseAddr, c.AdvertisePort = c.BindAddr, c.BindPort
-	c.SecretKey = m.cfg.Key
+	c.Keyring = m.keys.ring
 	c.Logger = slog.NewLogLogger(m.cfg.Logger.Handler(), slog.LevelDebug)
 
 	c.ProbeInterval = probeInterval
@@ -302,15 +306,21 @@ func (m *Members) greet(n *memberlist.Node) {
 	}
 }
 
+// stopHelpers ends what runs beside memberlist.
+func (m *Members) stopHelpers() {
+	m.stopAttending()
+	m.keys.stop()
+}
+
 // Leave tells the peers that this speaker goes, so that nobody waits for a time-out, and stops listening.
 func (m *Members) Leave(timeout time.Duration) error {
-	m.stopAttending()
+	m.stopHelpers()
 	return errors.Join(m.list.Leave(timeout), m.list.Shutdown())
 }
 
 // Close stops listening without a word, as a crash would.
 func (m *Members) Close() error {
-	m.stopAttending()
+	m.stopHelpers()
 	return m.list.Shutdown()
 }
 

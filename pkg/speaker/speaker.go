@@ -176,13 +176,9 @@ func (s *Speaker) connect(ctx context.Context) error {
 	if err := kube.Start(ctx, informers...); err != nil {
 		return err
 	}
-	secret, err := s.waitForSecret(ctx)
+	key, err := s.waitForKey(ctx)
 	if err != nil {
 		return err
-	}
-	key, err := membership.DeriveKey(secret)
-	if err != nil {
-		return fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
 	}
 	s.members, err = membership.Start(membership.Config{
 		Node: s.cfg.Node, BindAddr: s.cfg.BindAddr, Port: s.cfg.Port, Key: key, Logger: s.cfg.Logger, OnChange: s.kick,
@@ -190,16 +186,15 @@ func (s *Speaker) connect(ctx context.Context) error {
 	return err
 }
 
-// waitForSecret returns the text that the speakers' key is derived from; the controller makes it.
-func (s *Speaker) waitForSecret(ctx context.Context) ([]byte, error) {
-	name := cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret)
+// waitForKey returns the speakers' key. It is derived from a Secret that the controller makes.
+func (s *Speaker) waitForKey(ctx context.Context) ([]byte, error) {
 	for logged := false; ; {
-		secret := kube.Get[corev1.Secret](s.secret, name)
-		if secret != nil && len(secret.Data[kube.SecretKey]) > 0 {
-			return secret.Data[kube.SecretKey], nil
+		key, err := s.key()
+		if key != nil || err != nil {
+			return key, err
 		}
 		if !logged {
-			s.cfg.Logger.Info("waiting for the Secret that the controller makes", "secret", name.String())
+			s.cfg.Logger.Info("waiting for the Secret that the controller makes", "secret", s.cfg.Secret)
 			logged = true
 		}
 		select {
@@ -207,6 +202,30 @@ func (s *Speaker) waitForSecret(ctx context.Context) ([]byte, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// key returns the key that the Secret stands for now, nil if there is none.
+func (s *Speaker) key() ([]byte, error) {
+	secret := kube.Get[corev1.Secret](s.secret, cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret))
+	if secret == nil || len(secret.Data[kube.SecretKey]) == 0 {
+		return nil, nil
+	}
+	key, err := membership.DeriveKey(secret.Data[kube.SecretKey])
+	if err != nil {
+		return nil, fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
+	}
+	return key, nil
+}
+
+// rotateKey follows changes of the Secret.
+func (s *Speaker) rotateKey() {
+	key, err := s.key()
+	if err == nil && key != nil {
+		err = s.members.Rotate(key)
+	}
+	if err != nil {
+		s.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // sync looks at everything and makes this node announce what it should.
 func (s *Speaker) sync() {
 	s.cfg.Metrics.Kube.Updates.Inc()
+	s.rotateKey()
 	f, view := s.look()
 	d := s.node.Decide(view)
 	if d.Doubt.Cause != "" {
