@@ -3,6 +3,7 @@ package membership
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,7 +71,8 @@ func (k *keys) forgetAllBut(key []byte) {
 	if !bytes.Equal(key, k.newest) {
 		return
 	}
-	for _, old := range k.ring.GetKeys() {
+	// The last one first: memberlist would move those behind it while others read them.
+	for _, old := range slices.Backward(k.ring.GetKeys()) {
 		if !bytes.Equal(old, key) {
 			_ = k.ring.RemoveKey(old) // it is not the primary one any more
 		}

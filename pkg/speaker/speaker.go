@@ -151,9 +151,9 @@ func (s *Speaker) work(ctx context.Context) error {
 		return err
 	}
 	var helpers sync.WaitGroup
-	helpers.Go(func() { s.keepJoining(ctx) })
+	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
 	helpers.Go(func() { s.keepWatch(ctx) })
-	s.joinAll(ctx, startWait)
+	s.members.JoinAll(ctx, s.listed, startWait)
 	s.started.Store(true)
 	s.kick()
 	s.loop(ctx)
