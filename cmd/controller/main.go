@@ -50,6 +50,7 @@ func run() error {
 	c := controller.New(controller.Config{
 		Client: client, Recorder: recorder, Logger: logger, Metrics: controller.NewMetrics(reg),
 		Namespace: opts.Namespace, ConfigMap: opts.Config, LBClass: opts.LBClass, Identity: identity,
+		BindAddr: opts.PeerAddr, Port: opts.PeerPort, Secret: opts.SecretName,
 	})
 	return daemon.Run(context.Background(),
 		opts.Serve(reg, c.Ready),

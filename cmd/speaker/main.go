@@ -7,9 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
-	"strconv"
 
 	"github.com/invar-lb/invar/pkg/daemon"
 	"github.com/invar-lb/invar/pkg/kube"
@@ -27,36 +25,15 @@ func main() {
 type options struct {
 	daemon.Options
 	node          string
-	bindAddr      string
-	bindPort      string
 	ignoreExclude bool
 }
 
 func (o *options) register(fs *flag.FlagSet) {
 	o.Register(fs, os.Getenv)
 	fs.StringVar(&o.node, "node-name", os.Getenv("METALLB_NODE_NAME"), "`name` of this node in Kubernetes")
-	fs.StringVar(&o.bindAddr, "ml-bindaddr", os.Getenv("METALLB_ML_BIND_ADDR"), "`address` to talk to other speakers on")
-	fs.StringVar(&o.bindPort, "ml-bindport", os.Getenv("METALLB_ML_BIND_PORT"),
-		fmt.Sprintf("`port` to talk to other speakers on (default %d)", speaker.DefaultPort))
 	fs.BoolVar(&o.ignoreExclude, "ignore-exclude-lb", false,
 		"announce in spite of the label node.kubernetes.io/exclude-from-external-load-balancers")
-	fs.String("ml-labels", "", "accepted for MetalLB's sake, not used: speakers find each other through Service "+speaker.ServiceName)
-}
-
-// peerAddr returns the address and port to talk to other speakers on.
-func (o *options) peerAddr() (netip.Addr, int, error) {
-	addr, err := netip.ParseAddr(o.bindAddr)
-	if err != nil {
-		return addr, 0, fmt.Errorf("--ml-bindaddr=%q (or METALLB_ML_BIND_ADDR): want this node's IP address", o.bindAddr)
-	}
-	if o.bindPort == "" {
-		return addr, speaker.DefaultPort, nil
-	}
-	port, err := strconv.ParseUint(o.bindPort, 10, 16)
-	if err != nil || port == 0 {
-		return addr, 0, fmt.Errorf("--ml-bindport=%q (or METALLB_ML_BIND_PORT): want 1 to 65535", o.bindPort)
-	}
-	return addr, int(port), nil
+	fs.String("ml-labels", "", "accepted for MetalLB's sake, not used: speakers find each other through Service "+kube.SpeakerService)
 }
 
 func run() error {
@@ -70,9 +47,8 @@ func run() error {
 	if opts.node == "" {
 		return errors.New("--node-name (or METALLB_NODE_NAME) is needed")
 	}
-	bindAddr, port, err := opts.peerAddr()
-	if err != nil {
-		return err
+	if !opts.PeerAddr.IsValid() {
+		return errors.New("--ml-bindaddr (or METALLB_ML_BIND_ADDR) is needed: this node's IP address")
 	}
 
 	logger := opts.Logger(os.Stdout)
@@ -88,7 +64,7 @@ func run() error {
 		Client: client, Recorder: recorder, Logger: logger,
 		Metrics: speaker.NewMetrics(reg),
 		Node:    opts.node, Namespace: opts.Namespace, ConfigMap: opts.Config, Secret: opts.SecretName,
-		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, BindAddr: bindAddr, Port: port,
+		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, BindAddr: opts.PeerAddr, Port: opts.PeerPort,
 	})
 	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), s.Run)
 }

@@ -1,9 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +16,10 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/membership"
 )
 
 // LeaseName is the Lease that makes one controller of several the working one.
@@ -38,6 +43,10 @@ type Config struct {
 	ConfigMap string // name of the ConfigMap
 	LBClass   string // spec.loadBalancerClass to serve; empty: Services without one
 	Identity  string // distinguishes this controller from others: the pod's name
+	// BindAddr and Port are where this controller listens to the speakers' gossip. Without an address it does not.
+	BindAddr netip.Addr
+	Port     int    // 0: membership.DefaultPort
+	Secret   string // name of the Secret with the speakers' key
 }
 
 // Controller watches Services and the configuration.
@@ -46,17 +55,24 @@ type Controller struct {
 	services   cache.SharedIndexInformer
 	namespaces cache.SharedIndexInformer
 	configMap  cache.SharedIndexInformer
+	secret     cache.SharedIndexInformer
+	speakers   cache.SharedIndexInformer // EndpointSlices of their Service
+	gossip     *gossip
 	source     *kube.ConfigSource
 	synced     atomic.Bool
 }
 
 // New returns a controller that does nothing before Run.
 func New(cfg Config) *Controller {
+	cfg.Port = cmp.Or(cfg.Port, membership.DefaultPort)
 	c := &Controller{
 		cfg:        cfg,
 		services:   kube.Services(cfg.Client),
 		namespaces: kube.Namespaces(cfg.Client),
 		configMap:  kube.ConfigMap(cfg.Client, cfg.Namespace, cfg.ConfigMap),
+		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
+		speakers:   kube.ServiceSlices(cfg.Client, cfg.Namespace, kube.SpeakerService),
+		gossip:     newGossip(),
 	}
 	c.source = kube.NewConfigSource(c.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	return c
@@ -70,8 +86,15 @@ func (c *Controller) Ready() error {
 	return nil
 }
 
-// Run works, or stands by while another controller does, until ctx is done.
+// Run works, or stands by while another controller does, until ctx is done. In either case it listens to the speakers.
 func (c *Controller) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.listen(ctx) })
+	g.Go(func() error { return c.work(ctx) })
+	return g.Wait()
+}
+
+func (c *Controller) work(ctx context.Context) error {
 	if err := kube.Start(ctx, c.services, c.namespaces, c.configMap); err != nil {
 		if ctx.Err() != nil {
 			return nil

@@ -155,7 +155,7 @@ func (h *harness) work() *harness {
 	h.t.Helper()
 	for h.queue.Len() > 0 {
 		k, _ := h.queue.Get()
-		if k == configKey {
+		if k == configKey || k == gossipKey {
 			h.handle(h.t.Context(), k)
 			continue
 		}

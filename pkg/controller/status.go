@@ -50,23 +50,19 @@ const (
 
 // show returns the write that makes the Service's status say v, or nil if it does already.
 func (t *term) show(obj *corev1.Service, svc kube.Service, v verdict) write {
-	old := meta.FindStatusCondition(obj.Status.Conditions, kube.ConditionAllocated)
-	cond := condition(v)
+	cond, sameCond := settle(obj, condition(v))
+	conflict, sameConflict := settle(obj, t.conflict(v.addrs))
 	sameAddrs := slices.Equal(v.addrs, svc.Ingress) && len(svc.Ingress) == len(obj.Status.LoadBalancer.Ingress)
-	sameCond := old != nil && old.Status == cond.Status && old.Reason == cond.Reason && old.Message == cond.Message
 	from := allocatedFrom(v)
 	if sameAddrs { // and so its former addresses, if it had any, are off its status
 		if t.alloc.Confirm(svc.Name.String(), svc.Ingress) {
 			t.retryWaiting()
 		}
-		if sameCond && svc.AllocatedFrom == from {
+		if sameCond && sameConflict && svc.AllocatedFrom == from {
 			return nil
 		}
 	}
-	if old != nil && old.Status == cond.Status {
-		cond.LastTransitionTime = old.LastTransitionTime
-	}
-	patch := statusPatch(obj, v.addrs, from, cond)
+	patch := statusPatch(obj, v.addrs, from, cond, conflict)
 	return func(ctx context.Context) (outcome, error) {
 		now, err := t.patch(ctx, obj, patch)
 		if err != nil {
@@ -75,6 +71,36 @@ func (t *term) show(obj *corev1.Service, svc kube.Service, v verdict) write {
 		t.tell(obj, v, sameAddrs, sameCond)
 		return outcome{what: isShown, shown: shown{v.addrs, now.ResourceVersion}}, nil
 	}
+}
+
+// settle returns c with the time since when its status is what it is, and whether obj shows it already. A condition that
+// has never been true need not be shown.
+func settle(obj *corev1.Service, c metav1.Condition) (metav1.Condition, bool) {
+	old := meta.FindStatusCondition(obj.Status.Conditions, c.Type)
+	if old == nil {
+		return c, c.Type == kube.ConditionConflict && c.Status == metav1.ConditionFalse
+	}
+	if old.Status == c.Status {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	return c, old.Status == c.Status && old.Reason == c.Reason && old.Message == c.Message
+}
+
+// conflict says whether foreign hosts use addrs.
+func (t *term) conflict(addrs []netip.Addr) metav1.Condition {
+	c := metav1.Condition{
+		Type: kube.ConditionConflict, Status: metav1.ConditionFalse, Reason: "NoConflict", LastTransitionTime: metav1.Now(),
+	}
+	var words []string
+	for _, a := range addrs {
+		if text := t.conflicts[a]; text != "" {
+			words = append(words, text)
+		}
+	}
+	if len(words) > 0 {
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "ForeignHost", strings.Join(words, "; ")
+	}
+	return c
 }
 
 // tell records the Events that go with a change of the Service's status.
@@ -124,7 +150,7 @@ func allocatedFrom(v verdict) string {
 
 // statusPatch returns a strategic merge patch. It leaves alone what is not ours, the conditions of others for example, and
 // holds for no other Service that may have come up under the same name.
-func statusPatch(obj *corev1.Service, addrs []netip.Addr, from string, cond metav1.Condition) []byte {
+func statusPatch(obj *corev1.Service, addrs []netip.Addr, from string, cond, conflict metav1.Condition) []byte {
 	ingress := make([]corev1.LoadBalancerIngress, len(addrs))
 	for i, a := range addrs {
 		ingress[i].IP = a.String()
@@ -133,11 +159,15 @@ func statusPatch(obj *corev1.Service, addrs []netip.Addr, from string, cond meta
 	if from != "" {
 		annotations[kube.AnnotationAllocatedFrom] = from
 	}
+	conds := []metav1.Condition{cond}
+	if _, same := settle(obj, conflict); !same {
+		conds = append(conds, conflict)
+	}
 	return marshal(map[string]any{
 		"metadata": map[string]any{"uid": obj.UID, "annotations": annotations},
 		"status": map[string]any{
 			"loadBalancer": map[string]any{"ingress": ingress},
-			"conditions":   []metav1.Condition{cond},
+			"conditions":   conds,
 		},
 	})
 }
@@ -148,7 +178,10 @@ func clearPatch(obj *corev1.Service) []byte {
 		"metadata": map[string]any{"uid": obj.UID, "annotations": map[string]any{kube.AnnotationAllocatedFrom: nil}},
 		"status": map[string]any{
 			"loadBalancer": map[string]any{"ingress": []corev1.LoadBalancerIngress{}},
-			"conditions":   []map[string]string{{"type": kube.ConditionAllocated, "$patch": "delete"}},
+			"conditions": []map[string]string{
+				{"type": kube.ConditionAllocated, "$patch": "delete"},
+				{"type": kube.ConditionConflict, "$patch": "delete"},
+			},
 		},
 	})
 }

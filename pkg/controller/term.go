@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -28,21 +29,26 @@ type key = cache.ObjectName
 
 var configKey = key{}
 
+// gossipKey stands for what the speakers observe.
+var gossipKey = key{Name: "gossip"}
+
 // term is one time of leading: a fresh Allocator, and the worker that owns it and everything else here. Other
 // goroutines only put keys in the queue and results in the channel.
 type term struct {
 	*Controller
-	alloc    *ipam.Allocator
-	queue    workqueue.TypedRateLimitingInterface[key]
-	results  chan result
-	writes   sync.WaitGroup
-	writing  chan struct{}     // a place for each write under way
-	deadline func() time.Time  // until when a write may be under way
-	pools    bool              // a configuration is in force
-	frozen   error             // why nothing new is handed out; nil: it is
-	waiting  map[key]time.Time // Services that were refused something, with their creation
-	sent     map[key]shown     // what Services were last made to show
-	stranded map[key]int       // Services with addresses outside every pool, with the number of these
+	alloc     *ipam.Allocator
+	queue     workqueue.TypedRateLimitingInterface[key]
+	results   chan result
+	writes    sync.WaitGroup
+	writing   chan struct{}                // a place for each write under way
+	deadline  func() time.Time             // until when a write may be under way
+	pools     bool                         // a configuration is in force
+	frozen    error                        // why nothing new is handed out; nil: it is
+	waiting   map[key]time.Time            // Services that were refused something, with their creation
+	sent      map[key]shown                // what Services were last made to show
+	conflicts map[netip.Addr]string        // addresses that foreign hosts use, in words
+	hear      func() map[netip.Addr]string // what conflicts are now
+	stranded  map[key]int                  // Services with addresses outside every pool, with the number of these
 }
 
 func newTerm(c *Controller) *term {
@@ -55,6 +61,7 @@ func newTerm(c *Controller) *term {
 		waiting:    map[key]time.Time{},
 		sent:       map[key]shown{},
 		stranded:   map[key]int{},
+		hear:       c.heard,
 	}
 }
 
@@ -87,6 +94,8 @@ func (t *term) run(ctx context.Context) error {
 			t.handle(ctx, k)
 		case r := <-t.results:
 			t.finish(r)
+		case <-t.gossip.news:
+			t.queue.Add(gossipKey)
 		}
 	}
 }
@@ -117,6 +126,7 @@ func (t *term) watch() (stop func(), err error) {
 		err = errors.Join(err, e)
 	}
 	t.queue.Add(configKey) // also if there is no ConfigMap: its absence is news too
+	t.queue.Add(gossipKey)
 	t.requeue(kube.List[corev1.Service](t.services))
 	add(t.configMap, func(key) { t.queue.Add(configKey) })
 	add(t.services, t.queue.Add)
@@ -196,9 +206,12 @@ func (t *term) serves(s *corev1.Service, svc kube.Service) bool {
 func (t *term) handle(ctx context.Context, k key) {
 	t.cfg.Metrics.Kube.Updates.Inc()
 	var w write
-	if k == configKey {
+	switch k {
+	case configKey:
 		t.loadConfig()
-	} else {
+	case gossipKey:
+		t.loadConflicts()
+	default:
 		w = t.sync(k)
 	}
 	if w == nil {

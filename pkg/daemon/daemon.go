@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -36,7 +37,11 @@ type Options struct {
 	Kubeconfig string // empty: the pod's service account
 	LBClass    string // spec.loadBalancerClass to serve; empty: Services without a class
 	LogLevel   string
-	SecretName string // Secret with the speakers' shared key
+	SecretName string     // Secret with the speakers' shared key
+	PeerAddr   netip.Addr // address to talk to speakers on; zero if not given
+	PeerPort   int        // port for that, the same on all nodes; 0 if not given
+
+	peerAddr, peerPort string
 }
 
 // Register adds the options to fs; env looks up environment variables, which give defaults.
@@ -50,6 +55,8 @@ func (o *Options) Register(fs *flag.FlagSet, env func(string) string) {
 	fs.StringVar(&o.LogLevel, "log-level", "info", "`level` of logging: all, debug, info, warn, error or none")
 	fs.StringVar(&o.SecretName, "ml-secret-name", def(env("METALLB_ML_SECRET_NAME"), "memberlist"),
 		"`name` of the Secret with the key that speakers share")
+	fs.StringVar(&o.peerAddr, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` to talk to speakers on")
+	fs.StringVar(&o.peerPort, "ml-bindport", env("METALLB_ML_BIND_PORT"), "`port` to talk to speakers on (default 7946)")
 }
 
 // Check completes the options after flags were parsed and reports what is wrong with them.
@@ -64,7 +71,24 @@ func (o *Options) Check() error {
 		return errors.New("--namespace is needed outside a pod (or METALLB_NAMESPACE)")
 	}
 	_, err := parseLevel(o.LogLevel)
-	return err
+	return errors.Join(err, o.checkPeer())
+}
+
+// checkPeer parses where to talk to speakers.
+func (o *Options) checkPeer() (err error) {
+	if o.peerAddr != "" {
+		if o.PeerAddr, err = netip.ParseAddr(o.peerAddr); err != nil {
+			return fmt.Errorf("--ml-bindaddr=%q (or METALLB_ML_BIND_ADDR): want this pod's IP address", o.peerAddr)
+		}
+	}
+	if o.peerPort != "" {
+		port, err := strconv.ParseUint(o.peerPort, 10, 16)
+		if err != nil || port == 0 {
+			return fmt.Errorf("--ml-bindport=%q (or METALLB_ML_BIND_PORT): want 1 to 65535", o.peerPort)
+		}
+		o.PeerPort = int(port)
+	}
+	return nil
 }
 
 // podNamespace returns the namespace that Kubernetes writes into each pod, or "".

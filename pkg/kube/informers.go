@@ -67,6 +67,9 @@ func EndpointSlices(client kubernetes.Interface) cache.SharedIndexInformer {
 	return endpointSlices(client, metav1.NamespaceAll, "!"+corev1.IsHeadlessService)
 }
 
+// SpeakerService is the headless Service through whose endpoints the speakers are found.
+const SpeakerService = "speaker"
+
 // ServiceSlices watches the EndpointSlices of one Service, headless or not.
 func ServiceSlices(client kubernetes.Interface, namespace, service string) cache.SharedIndexInformer {
 	return endpointSlices(client, namespace, discoveryv1.LabelServiceName+"="+service)

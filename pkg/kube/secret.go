@@ -12,10 +12,20 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 )
 
 // SecretKey is the key of the Secret's data that holds the text from which the speakers' shared key is derived.
 const SecretKey = "secretkey"
+
+// SecretText returns the text of the Secret of that name in the informer's store, empty if there is none.
+func SecretText(inf cache.SharedIndexInformer, name cache.ObjectName) []byte {
+	secret := Get[corev1.Secret](inf, name)
+	if secret == nil {
+		return nil
+	}
+	return secret.Data[SecretKey]
+}
 
 // EnsureSecret makes sure that the Secret with the speakers' shared key exists. One that is there is left as it is, also
 // if MetalLB made it. It tries again every retry until it succeeds or ctx is done.

@@ -33,6 +33,10 @@ const (
 // the addresses that it asks for.
 const ConditionAllocated = "invar.io/AddressAllocated"
 
+// ConditionConflict is the type of the condition in Service status by which the controller says that a host outside the
+// cluster uses an address of the Service.
+const ConditionConflict = "invar.io/AddressConflict"
+
 // Service is what Invar reads of a core/v1 Service of type LoadBalancer.
 type Service struct {
 	Name   cache.ObjectName

@@ -28,6 +28,7 @@ type Config struct {
 	BindAddr netip.Addr // the address to listen on, which the peers reach it by
 	Port     int        // TCP and UDP port; 0: one that is free
 	Key      []byte     // AES key of 32 bytes, from DeriveKey
+	Meta     Meta       // at first
 	Logger   *slog.Logger
 	// OnChange is called whenever members, their Meta or claims have changed. It must not block or call back.
 	OnChange func()
@@ -74,7 +75,7 @@ func DeriveKey(secret []byte) ([]byte, error) {
 // Start listens and makes a cluster of one; Join finds the others.
 func Start(cfg Config) (*Members, error) {
 	m := &Members{
-		cfg: cfg, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
+		cfg: cfg, meta: cfg.Meta, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
 		reports: newReports(cfg.Node, uint64(time.Now().UnixNano())), members: map[string]*memberlist.Node{},
 	}
 	var err error

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -23,9 +22,6 @@ import (
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
 )
-
-// ServiceName is the headless Service through whose endpoints the speakers find each other.
-const ServiceName = "speaker"
 
 // Timing of what has no better signal.
 const (
@@ -50,11 +46,8 @@ type Config struct {
 	// IgnoreExclude lets nodes announce in spite of label node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExclude bool
 	BindAddr      netip.Addr // address to talk to peers on
-	Port          int        // port to talk to peers on, the same on all nodes; 0: DefaultPort
+	Port          int        // port to talk to peers on, the same on all nodes; 0: membership.DefaultPort
 }
-
-// DefaultPort is where speakers talk to each other.
-const DefaultPort = membership.DefaultPort
 
 // Speaker is the speaker of one node.
 type Speaker struct {
@@ -79,7 +72,7 @@ type Speaker struct {
 
 // New returns a speaker that does nothing before Run.
 func New(cfg Config) *Speaker {
-	cfg.Port = cmp.Or(cfg.Port, DefaultPort)
+	cfg.Port = cmp.Or(cfg.Port, membership.DefaultPort)
 	s := &Speaker{
 		cfg:        cfg,
 		services:   kube.Services(cfg.Client),
@@ -87,7 +80,7 @@ func New(cfg Config) *Speaker {
 		nodes:      kube.Nodes(cfg.Client),
 		configMap:  kube.ConfigMap(cfg.Client, cfg.Namespace, cfg.ConfigMap),
 		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
-		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, ServiceName),
+		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, kube.SpeakerService),
 		changed:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
 		watch:      newWatch(),
@@ -207,11 +200,11 @@ func (s *Speaker) waitForKey(ctx context.Context) ([]byte, error) {
 
 // key returns the key that the Secret stands for now, nil if there is none.
 func (s *Speaker) key() ([]byte, error) {
-	secret := kube.Get[corev1.Secret](s.secret, cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret))
-	if secret == nil || len(secret.Data[kube.SecretKey]) == 0 {
+	text := kube.SecretText(s.secret, cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret))
+	if len(text) == 0 {
 		return nil, nil
 	}
-	key, err := membership.DeriveKey(secret.Data[kube.SecretKey])
+	key, err := membership.DeriveKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
 	}

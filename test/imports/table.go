@@ -27,9 +27,12 @@ var table = map[string]row{
 	"pkg/responder":  {frames: true},
 	"pkg/layer2":     {imports: []string{"pkg/netif", "pkg/responder"}},
 
-	"pkg/daemon":     {kubernetes: true},                                  // klog, which client-go logs to
-	"pkg/kube":       {kubernetes: true, imports: []string{"pkg/config"}}, // the ConfigMap's text becomes pools at the border
-	"pkg/controller": {kubernetes: true, imports: []string{"pkg/kube", "pkg/config", "pkg/ipam", "pkg/explain"}},
+	"pkg/daemon": {kubernetes: true},                                  // klog, which client-go logs to
+	"pkg/kube":   {kubernetes: true, imports: []string{"pkg/config"}}, // the ConfigMap's text becomes pools at the border
+	"pkg/controller": {
+		kubernetes: true,
+		imports:    []string{"pkg/kube", "pkg/config", "pkg/ipam", "pkg/explain", "pkg/membership"}, // it listens to the speakers
+	},
 	"pkg/speaker": {
 		kubernetes: true,
 		imports:    []string{"pkg/kube", "pkg/config", "pkg/election", "pkg/membership", "pkg/layer2"},

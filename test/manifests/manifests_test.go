@@ -86,9 +86,12 @@ func TestController(t *testing.T) {
 	diff(t, "environment", map[string]string{
 		"METALLB_NAMESPACE":      "field metadata.namespace",
 		"METALLB_POD_NAME":       "field metadata.name",
+		"METALLB_ML_BIND_ADDR":   "field status.podIP",
 		"METALLB_ML_SECRET_NAME": "memberlist",
 	}, environment(pod.Containers[0]))
-	diff(t, "ports", map[string]string{"monitoring": "7472/TCP"}, ports(pod.Containers[0]))
+	diff(t, "ports", map[string]string{
+		"monitoring": "7472/TCP", "memberlist-tcp": "7946/TCP", "memberlist-udp": "7946/UDP",
+	}, ports(pod.Containers[0]))
 }
 
 func TestSpeaker(t *testing.T) {

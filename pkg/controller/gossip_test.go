@@ -1,0 +1,127 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/membership"
+)
+
+var vip = netip.MustParseAddr("192.168.1.160")
+
+func TestConflicts(t *testing.T) {
+	got := conflicts(map[string]membership.Observations{
+		"node2": {Conflicts: []membership.Conflict{{Addr: vip, MAC: "02:00:00:00:00:99", Interface: "eth1"}}},
+		"node1": {Conflicts: []membership.Conflict{{Addr: vip, MAC: "02:00:00:00:00:99", Interface: "eth0"}}},
+		"node3": {Silent: []string{"node4"}},
+	})
+	want := map[netip.Addr]string{
+		vip: "192.168.1.160 is used by a host outside the cluster: seen from " +
+			"02:00:00:00:00:99 on interface eth0 of node node1, 02:00:00:00:00:99 on interface eth1 of node node2",
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestConflictCondition follows the condition of one Service while a host uses its address, and does so no more.
+func TestConflictCondition(t *testing.T) {
+	h := newHarness(t).start(pool).add(service("a")).add(service("b"))
+	heard := map[netip.Addr]string{}
+	h.hear = func() map[netip.Addr]string { return heard }
+	conflict := func(name string) string {
+		c := meta.FindStatusCondition(h.get(name).Status.Conditions, kube.ConditionConflict)
+		if c == nil {
+			return ""
+		}
+		return string(c.Status) + " " + c.Reason + ": " + c.Message
+	}
+	want := func(when, a, b string) {
+		t.Helper()
+		h.queue.Add(gossipKey)
+		h.work()
+		if diff := cmp.Diff([]string{a, b}, []string{conflict("a"), conflict("b")}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	want("at first", "", "")
+	heard = map[netip.Addr]string{vip: "somebody has it"}
+	want("a conflict", "True ForeignHost: somebody has it", "")
+	heard = map[netip.Addr]string{vip: "somebody else has it"}
+	want("another host", "True ForeignHost: somebody else has it", "")
+	heard = nil
+	want("it is over", "False NoConflict: ", "")
+	h.want("a [192.168.1.160] True Allocated: 192.168.1.160 from pool default",
+		"b [192.168.1.161] True Allocated: 192.168.1.161 from pool default")
+	h.leaveType("a")
+	if got := conflict("a"); got != "" {
+		t.Errorf("left the type, and still says %q", got)
+	}
+}
+
+// TestListens lets a controller hear a real speaker that it finds by the endpoints of the Service.
+func TestListens(t *testing.T) {
+	text := []byte("the speakers' secret")
+	key, err := membership.DeriveKey(text)
+	must(t, err)
+	speaker, err := membership.Start(membership.Config{
+		Node: "node1", BindAddr: netip.MustParseAddr("127.0.0.1"), Key: key, Logger: slog.New(slog.DiscardHandler), OnChange: func() {},
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, speaker.Close()) })
+
+	client := fake.NewClientset(
+		&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "memberlist"}, Data: map[string][]byte{kube.SecretKey: text},
+		},
+		&discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: namespace, Name: "speaker-1", Labels: map[string]string{discoveryv1.LabelServiceName: kube.SpeakerService},
+			},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"127.0.0.1"}}},
+		})
+	c := New(Config{
+		Client: client, Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
+		BindAddr: netip.MustParseAddr("127.0.0.2"), Port: int(speaker.Addr().Port()), Secret: "memberlist",
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.listen(ctx) }()
+	speaker.Report(membership.Observations{
+		Conflicts: []membership.Conflict{{Addr: vip, MAC: "02:00:00:00:00:99", Interface: "eth0"}},
+	})
+	for deadline := time.After(10 * time.Second); len(c.heard()) == 0; {
+		select {
+		case <-c.gossip.news:
+		case err := <-done:
+			t.Fatal("ended: ", err)
+		case <-deadline:
+			t.Fatal("nothing heard within 10 s")
+		}
+	}
+	for _, p := range speaker.Peers() {
+		if p.Name != "node1" && !p.Meta.Observer {
+			t.Errorf("%+v takes part as a speaker", p)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
