@@ -26,6 +26,7 @@ type options struct {
 	daemon.Options
 	node          string
 	ignoreExclude bool
+	stateDir      string
 }
 
 func (o *options) register(fs *flag.FlagSet) {
@@ -33,6 +34,8 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.node, "node-name", os.Getenv("METALLB_NODE_NAME"), "`name` of this node in Kubernetes")
 	fs.BoolVar(&o.ignoreExclude, "ignore-exclude-lb", false,
 		"announce in spite of the label node.kubernetes.io/exclude-from-external-load-balancers")
+	fs.StringVar(&o.stateDir, "state-dir", "",
+		"`folder` to save what this speaker knows in, for a restart while the API server is away (default none)")
 	fs.String("ml-labels", "", "accepted for MetalLB's sake, not used: speakers find each other through Service "+kube.SpeakerService)
 }
 
@@ -64,7 +67,7 @@ func run() error {
 		Client: client, Recorder: recorder, Logger: logger,
 		Metrics: speaker.NewMetrics(reg),
 		Node:    opts.node, Namespace: opts.Namespace, ConfigMap: opts.Config, Secret: opts.SecretName,
-		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, BindAddr: opts.PeerAddr, Port: opts.PeerPort,
+		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, StateDir: opts.stateDir, BindAddr: opts.PeerAddr, Port: opts.PeerPort,
 	})
 	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), s.Run)
 }

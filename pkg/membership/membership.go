@@ -24,11 +24,12 @@ const DefaultPort = 7946
 
 // Config says how one speaker takes part.
 type Config struct {
-	Node     string     // the node's name in Kubernetes
-	BindAddr netip.Addr // the address to listen on, which the peers reach it by
-	Port     int        // TCP and UDP port; 0: one that is free
-	Key      []byte     // AES key of 32 bytes, from DeriveKey
-	Meta     Meta       // at first
+	Node     string           // the node's name in Kubernetes
+	BindAddr netip.Addr       // the address to listen on, which the peers reach it by
+	Port     int              // TCP and UDP port; 0: one that is free
+	Key      []byte           // AES key of 32 bytes, from DeriveKey
+	Meta     Meta             // at first
+	Claims   []election.Claim // known from before
 	Logger   *slog.Logger
 	// OnChange is called whenever members, their Meta or claims have changed. It must not block or call back.
 	OnChange func()
@@ -82,6 +83,7 @@ func Start(cfg Config) (*Members, error) {
 	if m.keys, err = newKeys(cfg.Key); err != nil {
 		return nil, fmt.Errorf("start memberlist: %w", err)
 	}
+	m.ledger.Receive(cfg.Claims)
 	c := m.profile()
 	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, c.Logger); err == nil {
 		c.Transport = m.transport
@@ -240,6 +242,13 @@ func (m *Members) Claims() election.Claims {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ledger.Claims()
+}
+
+// AllClaims returns the winning claims, sorted: see [election.Ledger.All].
+func (m *Members) AllClaims() []election.Claim {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ledger.All()
 }
 
 // Claim makes the claims of this node known to all.

@@ -46,7 +46,10 @@ type Config struct {
 	// IgnoreExclude lets nodes announce in spite of label node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExclude bool
 	BindAddr      netip.Addr // address to talk to peers on
-	Port          int        // port to talk to peers on, the same on all nodes; 0: membership.DefaultPort
+	// StateDir is where what this speaker knows is saved, for the case that it comes back while the API server is away. Empty:
+	// nowhere.
+	StateDir string
+	Port     int // port to talk to peers on, the same on all nodes; 0: membership.DefaultPort
 }
 
 // Speaker is the speaker of one node.
@@ -62,6 +65,7 @@ type Speaker struct {
 	changed chan struct{} // of size 1: something changed, look at everything
 	joining chan struct{} // of size 1: peers may be in reach that are no members
 	started atomic.Bool
+	unsaved atomic.Bool // something may have changed since the state was saved
 
 	// The rest belongs to the goroutine of work.
 	node      *election.Node
@@ -146,6 +150,7 @@ func (s *Speaker) work(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
 	helpers.Go(func() { s.keepWatch(ctx) })
+	helpers.Go(func() { s.keepState(ctx) })
 	s.members.JoinAll(ctx, s.listed, startWait)
 	s.started.Store(true)
 	s.kick()
@@ -166,7 +171,8 @@ func (s *Speaker) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := kube.Start(ctx, informers...); err != nil {
+	claims, found := s.restore()
+	if err := s.startInformers(ctx, informers, found); err != nil {
 		return err
 	}
 	key, err := s.waitForKey(ctx)
@@ -175,8 +181,27 @@ func (s *Speaker) connect(ctx context.Context) error {
 	}
 	s.members, err = membership.Start(membership.Config{
 		Node: s.cfg.Node, BindAddr: s.cfg.BindAddr, Port: s.cfg.Port, Key: key, Logger: s.cfg.Logger, OnChange: s.kick,
+		Claims: claims,
 	})
 	return err
+}
+
+// startInformers starts to fill the caches and waits until they are full. With something in them already it does not wait
+// for an API server that is away: they fill when it is back.
+func (s *Speaker) startInformers(ctx context.Context, informers []cache.SharedIndexInformer, seeded bool) error {
+	full := make(chan error, 1)
+	go func() { full <- kube.Start(ctx, informers...) }()
+	var enough <-chan time.Time
+	if seeded {
+		enough = time.After(apiWait)
+	}
+	select {
+	case err := <-full:
+		return err
+	case <-enough:
+		s.cfg.Logger.Warn("the API server does not answer; going on with the state saved on this node")
+		return nil
+	}
 }
 
 // waitForKey returns the speakers' key. It is derived from a Secret that the controller makes.

@@ -19,6 +19,7 @@ import (
 func (s *Speaker) sync() {
 	s.cfg.Metrics.Kube.Updates.Inc()
 	s.rotateKey()
+	s.unsaved.Store(true)
 	f, view := s.look()
 	d := s.node.Decide(view)
 	if d.Doubt.Cause != "" {

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -97,7 +98,9 @@ func TestController(t *testing.T) {
 func TestSpeaker(t *testing.T) {
 	d := only[*appsv1.DaemonSet](t)
 	pod := d.Spec.Template.Spec
-	checkWorkload(t, workload{name: "speaker", selector: d.Spec.Selector, template: d.Spec.Template})
+	checkWorkload(t, workload{
+		name: "speaker", selector: d.Spec.Selector, template: d.Spec.Template, args: []string{"--state-dir=/var/lib/invar"},
+	})
 	diff(t, "update strategy", appsv1.DaemonSetUpdateStrategy{
 		Type:          appsv1.RollingUpdateDaemonSetStrategyType,
 		RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: new(intstr.FromInt32(1))},
@@ -123,9 +126,11 @@ func TestSpeaker(t *testing.T) {
 	diff(t, "ports", map[string]string{
 		"monitoring": "7472/TCP", "memberlist-tcp": "7946/TCP", "memberlist-udp": "7946/UDP",
 	}, ports(pod.Containers[0]))
-	if n := len(pod.Volumes); n > 0 {
-		t.Errorf("the speaker has %d volumes, want none", n)
-	}
+	size := resource.MustParse("64Mi")
+	diff(t, "volumes", []corev1.Volume{{Name: "state", VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: &size},
+	}}}, pod.Volumes)
+	diff(t, "mounts", []corev1.VolumeMount{{Name: "state", MountPath: "/var/lib/invar"}}, pod.Containers[0].VolumeMounts)
 }
 
 // workload is what Deployment and DaemonSet have in common.
@@ -133,6 +138,7 @@ type workload struct {
 	name     string
 	selector *metav1.LabelSelector
 	template corev1.PodTemplateSpec
+	args     []string // beside those of both
 }
 
 // checkWorkload checks what must hold for both workloads.
@@ -158,7 +164,7 @@ func checkWorkload(t *testing.T, w workload) {
 	diff(t, "image", "ghcr.io/invar-lb/invar:"+version(t), c.Image)
 	diff(t, "pull policy", corev1.PullIfNotPresent, c.ImagePullPolicy)
 	diff(t, "command", []string{"/" + w.name}, c.Command)
-	diff(t, "arguments", []string{"--port=7472", "--config=config", "--log-level=info"}, c.Args)
+	diff(t, "arguments", append([]string{"--port=7472", "--config=config", "--log-level=info"}, w.args...), c.Args)
 	diff(t, "CPU limit", false, limitsCPU(c))
 	for path, probe := range map[string]*corev1.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
 		if probe == nil {
