@@ -14,23 +14,32 @@ import (
 // PID finds the process with the given command name of the one pod that has the labels, on the given node or, if that is
 // empty, on any.
 func (c *Cluster) PID(ctx context.Context, namespace, labels, node, command string) (int, error) {
+	uid, err := c.PodUID(ctx, namespace, labels, node)
+	if err != nil {
+		return 0, err
+	}
+	return ProcessOf(uid, command)
+}
+
+// PodUID returns the UID of the one pod that has the labels, on the given node or, if that is empty, on any.
+func (c *Cluster) PodUID(ctx context.Context, namespace, labels, node string) (string, error) {
 	opts := metav1.ListOptions{LabelSelector: labels}
 	if node != "" {
 		opts.FieldSelector = "spec.nodeName=" + node
 	}
 	pods, err := c.Kube.CoreV1().Pods(namespace).List(ctx, opts)
 	if err != nil {
-		return 0, fmt.Errorf("list pods: %w", err)
+		return "", fmt.Errorf("list pods: %w", err)
 	}
 	if len(pods.Items) != 1 {
-		return 0, fmt.Errorf("there are %d pods with %s, want 1", len(pods.Items), labels)
+		return "", fmt.Errorf("there are %d pods with %s, want 1", len(pods.Items), labels)
 	}
-	return processOf(string(pods.Items[0].UID), command)
+	return string(pods.Items[0].UID), nil
 }
 
-// processOf finds the process of a pod that has the given command name. Its cgroup tells whose it is: the pod's UID is in the
+// ProcessOf finds the process of a pod that has the given command name; it asks nobody but this machine. Its cgroup tells whose it is: the pod's UID is in the
 // path, and no other lab has that.
-func processOf(podUID, command string) (int, error) {
+func ProcessOf(podUID, command string) (int, error) {
 	commands, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {
 		return 0, err
