@@ -49,7 +49,7 @@ type link struct {
 
 // answerer is what an Announcer needs of a [responder.Responder].
 type answerer interface {
-	Set(map[netip.Addr]*responder.Counter)
+	Set(map[netip.Addr]responder.Entry)
 	Announce(netip.Addr) (int, error)
 	Err() error
 	Close()
@@ -314,15 +314,15 @@ func (a *Announcer) reconcile(fresh map[int]bool) {
 			a.closeLink(index)
 		}
 	}
-	sets := make(map[int]map[netip.Addr]*responder.Counter)
+	sets := make(map[int]map[netip.Addr]responder.Entry)
 	carried := make(map[pair]bool)
 	for addr, announcement := range a.desired {
 		carriers, _ := a.carriers(addr, announcement)
 		for _, i := range carriers {
 			if sets[i.Index] == nil {
-				sets[i.Index] = make(map[netip.Addr]*responder.Counter)
+				sets[i.Index] = make(map[netip.Addr]responder.Entry)
 			}
-			sets[i.Index][addr] = a.counters[addr]
+			sets[i.Index][addr] = responder.Entry{Counter: a.counters[addr]}
 			if !announcement.Quiet {
 				carried[pair{addr, i.Index}] = true
 			}

@@ -68,11 +68,11 @@ type fakeResponder struct {
 	cfg responder.Config
 
 	mu   sync.Mutex
-	held map[netip.Addr]*responder.Counter
+	held map[netip.Addr]responder.Entry
 	done bool
 }
 
-func (r *fakeResponder) Set(addrs map[netip.Addr]*responder.Counter) {
+func (r *fakeResponder) Set(addrs map[netip.Addr]responder.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = maps.Clone(addrs)
@@ -81,7 +81,7 @@ func (r *fakeResponder) Set(addrs map[netip.Addr]*responder.Counter) {
 func (r *fakeResponder) Announce(addr netip.Addr) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.Err(); err != nil || r.held[addr] == nil || r.done {
+	if err := r.Err(); err != nil || r.held[addr].Counter == nil || r.done {
 		return 0, err
 	}
 	r.lab.mu.Lock()

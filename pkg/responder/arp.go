@@ -44,22 +44,26 @@ func answerARP(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop) {
 	if drop := checkARP(frame, s.mac); drop != Answered {
 		return 0, nil, drop
 	}
-	target := [4]byte(frame[offARPTargetIP:])
-	counter := s.v4[target]
-	if counter == nil {
-		return 0, nil, DropNotHeld
+	if binary.BigEndian.Uint16(frame[offARPOperation:]) != opRequest {
+		return 0, nil, DropNotRequest
 	}
+	target := [4]byte(frame[offARPTargetIP:])
+	entry, ok := s.v4[target]
 	sender, senderIP := [6]byte(frame[offARPSenderMAC:]), [4]byte(frame[offARPSenderIP:])
 	switch {
+	case !ok:
+		return 0, nil, DropNotHeld
+	case entry.Tentative:
+		return 0, nil, DropTentative
 	case !answerable(sender, s.mac):
 		return 0, nil, DropSender
 	case senderIP == target:
 		return 0, nil, DropClaim
 	}
-	return layARP(out, opReply, sender, s.mac, target, sender, senderIP), counter, Answered
+	return layARP(out, opReply, sender, s.mac, target, sender, senderIP), entry.Counter, Answered
 }
 
-// checkARP reports what is wrong with a frame that should be an ARP request to mac or to everyone.
+// checkARP reports what is wrong with a frame that should be an ARP packet to mac or to everyone.
 func checkARP(frame []byte, mac [6]byte) Drop {
 	if len(frame) < ethernetLen+arpLen {
 		return DropShort
@@ -70,8 +74,6 @@ func checkARP(frame []byte, mac [6]byte) Drop {
 	case be.Uint16(frame[offARP:]) != hardwareEthernet, be.Uint16(frame[offARP+2:]) != etherTypeIPv4,
 		frame[offARP+4] != 6, frame[offARP+5] != 4:
 		return DropMalformed
-	case be.Uint16(frame[offARPOperation:]) != opRequest:
-		return DropNotRequest
 	}
 	if to := [6]byte(frame); to != broadcast && to != mac {
 		return DropDestination
@@ -105,6 +107,13 @@ func layEthernet(out *buffer, to, from [6]byte, etherType uint16) {
 	copy(out[0:], to[:])
 	copy(out[6:], from[:])
 	binary.BigEndian.PutUint16(out[12:], etherType)
+}
+
+// probeARP returns the frame that asks whether anyone has addr, without a word on who would like to (RFC 5227 section
+// 2.1.1).
+func probeARP(s *snapshot, addr netip.Addr) []byte {
+	var out buffer
+	return out[:layARP(&out, opRequest, broadcast, s.mac, [4]byte{}, [6]byte{}, addr.As4())]
 }
 
 // announceARP returns the frames by which everyone learns that addr is at mac: a request and a reply, since there are

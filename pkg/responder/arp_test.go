@@ -39,6 +39,7 @@ func arpRows(tb testing.TB) []arpRow {
 		{name: "frame longer than usual", frame: raw(func(b []byte) []byte { return append(b, make([]byte, 900)...) }), want: reply()},
 		{name: "padding is not zero", frame: raw(func(b []byte) []byte { b[50] = 7; return b }), want: reply()},
 		{name: "foreign address", frame: edit(func(s *arpSpec) { s.target = foreign4 }), drop: DropNotHeld},
+		{name: "tentative address", frame: edit(func(s *arpSpec) { s.target = watched4 }), drop: DropTentative},
 		{name: "unicast to another host", frame: edit(func(s *arpSpec) { s.to = otherMAC }), drop: DropDestination},
 		{name: "multicast", frame: edit(func(s *arpSpec) { s.to = mac("01:00:5e:00:00:01") }), drop: DropDestination},
 		{name: "reply", frame: edit(func(s *arpSpec) { s.op = arp.OperationReply }), drop: DropNotRequest},
@@ -75,7 +76,7 @@ func TestAnswerARP(t *testing.T) {
 			if diff := cmp.Diff(tt.want.bytes(t), out[:n]); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
-			if counter != s.v4[vip4.As4()] {
+			if counter != s.v4[vip4.As4()].Counter {
 				t.Error("the counter is not that of the address asked for")
 			}
 		})
@@ -93,16 +94,35 @@ func TestAnnounceARP(t *testing.T) {
 	}
 }
 
+func TestProbeARP(t *testing.T) {
+	spec := probe4(watched4)
+	spec.from, spec.senderMAC = ownMAC, ownMAC
+	if diff := cmp.Diff(spec.bytes(t), probeARP(testSnapshot(), watched4)); diff != "" {
+		t.Errorf("probe (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzARP(f *testing.F) {
 	for _, row := range arpRows(f) {
 		f.Add(row.frame())
 	}
+	for _, row := range arpSightings(f) {
+		f.Add(row.frame)
+	}
 	s, out := testSnapshot(), new(buffer)
+	passes := machine(f, filterARP(s, maxIntervals))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		before := string(frame)
 		n, counter, drop := answerARP(frame, s, out)
+		sighting, sighted := sightARP(frame, s)
 		if string(frame) != before {
 			t.Fatal("the frame was changed")
+		}
+		if sighted {
+			checkSighting(t, sighting, vip4, watched4)
+		}
+		if passed := passes(frame); !passed && (sighted || drop == Answered) {
+			t.Fatal("the filter keeps it back")
 		}
 		if (drop == Answered) != (n == minFrame) || (drop == Answered) != (counter != nil) {
 			t.Fatalf("length %d, counter %v, drop %v", n, counter, drop)

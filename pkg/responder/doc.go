@@ -1,14 +1,16 @@
 // Package responder answers ARP requests and IPv6 neighbour solicitations on one network interface, for addresses that
 // the kernel knows nothing about.
 //
-// A [Responder] holds a set of addresses, replaced as a whole by [Responder.Set]. Frames are read from packet sockets,
+// A [Responder] has a set of addresses, replaced as a whole by [Responder.Set]. It holds them, that is, answers and
+// announces; or, if they are tentative, it only watches whether somebody else has them, and may ask by
+// [Responder.Probe]. Frames are read from packet sockets,
 // one for ARP and, while there is an IPv6 address, one for IPv6. An ordinary ICMPv6 socket would not do: it never sees a
 // unicast solicitation for an address that the node doesn't own, and routers that verify a neighbour send just these.
 //
 // # A frame's way
 //
-// A classic BPF program in the kernel passes only requests for held addresses, so the rest of the LAN's traffic costs
-// next to nothing; see filter.go. What passes is answered from an immutable snapshot by one map lookup: no lock, no
+// A classic BPF program in the kernel passes only requests for these addresses and what others say about them, so the
+// rest of the LAN's traffic costs next to nothing; see filter.go. What passes is answered from an immutable snapshot by one map lookup: no lock, no
 // allocation, no log line. The same checks are made once more there, since the filter may be coarser than the set, and a
 // frame that is not answered is counted under a [Drop] reason.
 //
@@ -28,6 +30,17 @@
 // Override. A solicitation from the unspecified address is duplicate address detection; it is answered to all nodes,
 // with Override and without Solicited, and so the address is defended. Advertisements come from the held address, as
 // from a node that owns it, so the interface needs no IPv6 address.
+//
+// # Who else has an address
+//
+// A [Sighting] is made of each frame in which somebody else says that it has an address of the set: an ARP packet of any
+// operation with the address as its sender's (RFC 5227 section 2.4), or a valid neighbour advertisement of it. For a
+// tentative address also of the question of somebody who would like to have it too: an ARP probe, or duplicate address
+// detection. Who asks for a held address is answered; that is the defence. What this interface sent itself makes none,
+// even if the network sends it back: it is known by its MAC, and a solicitation by its nonce as well (RFC 7527).
+//
+// Everybody on the LAN can say these things, as often as it likes. They are handed to Config.OnSighting one by one, and
+// nothing is kept.
 //
 // # VLAN tags
 //

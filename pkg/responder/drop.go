@@ -17,7 +17,7 @@ const (
 	DropDestination
 	// DropMalformed: lengths, types or options that the protocol doesn't allow.
 	DropMalformed
-	// DropNotRequest: not an ARP request, not a neighbour solicitation.
+	// DropNotRequest: not an ARP request, not a neighbour solicitation, and nothing that a [Sighting] is made of.
 	DropNotRequest
 	// DropHopLimit: a solicitation that was forwarded by a router (RFC 4861 section 7.1.1).
 	DropHopLimit
@@ -25,9 +25,12 @@ const (
 	DropChecksum
 	// DropNotHeld: asks for an address that this node doesn't announce.
 	DropNotHeld
+	// DropTentative: asks for an address that this node watches only.
+	DropTentative
 	// DropSender: the sender's MAC can't be answered: multicast, zero, or this interface's own.
 	DropSender
-	// DropClaim: the sender says that the asked address is its own.
+	// DropClaim: the sender says that the asked address is its own; this interface itself, say, whose announcement came
+	// back. Of others that makes a [Sighting].
 	DropClaim
 	// DropSend: the answer could not be sent: a full queue, or the link went away.
 	DropSend
@@ -36,7 +39,7 @@ const (
 
 var dropNames = [numDrops]string{
 	"answered", "short", "ethertype", "destination", "malformed", "not_request", "hop_limit", "checksum", "not_held",
-	"sender", "claim", "send",
+	"tentative", "sender", "claim", "send",
 }
 
 // String returns the reason as a metric label.
@@ -69,8 +72,11 @@ func (p Protocol) String() string {
 type Stats struct {
 	// Reopened is the number of sockets that failed and were opened again.
 	Reopened atomic.Uint64
+	// Probes is the number of frames sent by [Responder.Probe].
+	Probes atomic.Uint64
 
-	drops [numProtocols][numDrops]atomic.Uint64
+	drops     [numProtocols][numDrops]atomic.Uint64
+	sightings [numProtocols]atomic.Uint64
 }
 
 // EachDrop calls f for each protocol and reason with the number of frames so far.
@@ -81,6 +87,9 @@ func (s *Stats) EachDrop(f func(Protocol, Drop, uint64)) {
 		}
 	}
 }
+
+// Sightings returns the number of frames in which somebody else claimed or probed for an address.
+func (s *Stats) Sightings(p Protocol) uint64 { return s.sightings[p].Load() }
 
 // Drops returns the number of frames dropped for reason d.
 func (s *Stats) Drops(p Protocol, d Drop) uint64 { return s.drops[p][d].Load() }

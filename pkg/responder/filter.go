@@ -19,6 +19,9 @@ const (
 	// socket memory that the kernel grants (net.core.optmem_max, 20 kB on older ones, where the old program counts as well
 	// while it is replaced), a coarser filter is used: see withSmallerFilters.
 	maxIntervals = 256
+	// senderShare is the part of them that is kept for the addresses as senders, if it is needed: a frame too many there
+	// is one request of a host whose address lies between ours.
+	senderShare = maxIntervals / 4
 	// maxGroups is the number of 96-bit prefixes that are told apart; beyond, only the last 32 bits are looked at.
 	maxGroups = 16
 	// leaf is the number of intervals that are searched one by one.
@@ -160,7 +163,8 @@ func (p *program) ours() {
 	p.require(bpf.JumpNotEqual, packetOtherHost, drop)
 }
 
-// filterARP passes ARP requests for the IPv4 addresses of s. The kernel hands ARP frames only to the socket.
+// filterARP passes ARP requests for the IPv4 addresses of s, and whatever comes from a host that says it has one of them.
+// The kernel hands ARP frames only to the socket.
 func filterARP(s *snapshot, limit int) []bpf.Instruction {
 	values := make([]uint32, 0, len(s.v4))
 	for addr := range s.v4 {
@@ -170,22 +174,36 @@ func filterARP(s *snapshot, limit int) []bpf.Instruction {
 	if len(values) == 0 {
 		return p.assemble()
 	}
+	targets, senders := share(intervals(values, len(values)), limit)
+	sender := p.label()
 	p.ours()
-	p.load(offARPOperation, 2, opRequest, drop)
+	p.load(offARPOperation, 2, opRequest, sender)
 	p.emit(bpf.LoadAbsolute{Off: offARPTargetIP, Size: 4})
-	p.search(intervals(values, limit), drop)
+	p.search(targets, sender)
+	p.mark(sender)
+	p.emit(bpf.LoadAbsolute{Off: offARPSenderIP, Size: 4})
+	p.search(senders, drop)
 	return p.assemble()
 }
 
-// filterNDP passes neighbour solicitations for the IPv6 addresses of s. All IPv6 traffic of the interface goes through
-// it, so it lets go of that in its first two instructions.
+// share returns all for two searches that may have limit intervals together. If that is too few for both to be exact, the
+// first is coarsened later than the second.
+func share(all []interval, limit int) (first, second []interval) {
+	second = coarsen(all, max(1, limit*senderShare/maxIntervals, limit-len(all)))
+	return coarsen(all, max(1, limit-len(second))), second
+}
+
+// filterNDP passes neighbour solicitations and advertisements for the IPv6 addresses of s. All IPv6 traffic of the
+// interface goes through it, so it lets go of most of that in its first instructions.
 func filterNDP(s *snapshot, limit int) []bpf.Instruction {
 	p := newProgram()
 	if len(s.v6) == 0 {
 		return p.assemble()
 	}
 	p.load(offIPNext, 1, protoICMP6, drop)
-	p.load(offICMP, 1, typeNS, drop)
+	p.emit(bpf.LoadAbsolute{Off: offICMP, Size: 1})
+	p.require(bpf.JumpGreaterOrEqual, typeNS, drop)
+	p.require(bpf.JumpLessOrEqual, typeNA, drop)
 	p.ours()
 	p.load(offIPHops, 1, hopLimit, drop)
 	groups := prefixes96(s, maxGroups)

@@ -16,7 +16,8 @@ var (
 	clientMAC = mac("02:00:5e:00:00:99")
 	otherMAC  = mac("02:00:5e:00:00:77")
 
-	ownMAC = mac("02:00:5e:00:00:01")
+	ownMAC   = mac("02:00:5e:00:00:01")
+	ownNonce = [6]byte{1, 2, 3, 4, 5, 6}
 
 	vip4      = netip.MustParseAddr("192.0.2.1")
 	client4   = netip.MustParseAddr("192.0.2.99")
@@ -24,6 +25,8 @@ var (
 	vip6      = netip.MustParseAddr("2001:db8::1")
 	client6   = netip.MustParseAddr("2001:db8::99")
 	foreign6  = netip.MustParseAddr("2001:db8::2")
+	watched4  = netip.MustParseAddr("192.0.2.3")
+	watched6  = netip.MustParseAddr("2001:db8::3")
 	sameGroup = netip.MustParseAddr("2001:db8:1::1") // another address of vip6's solicited-node group
 	nodes6    = netip.MustParseAddr("ff02::1")
 )
@@ -156,7 +159,43 @@ func (s ndpSpec) bytes(tb testing.TB) []byte {
 	return append(b, icmp...)
 }
 
-// testSnapshot holds vip4 and vip6 on ownMAC.
+// claim4 is the announcement of somebody else who has vip4.
+func claim4() arpSpec {
+	return arpSpec{
+		op: arp.OperationRequest, to: broadcast, from: clientMAC, senderMAC: clientMAC, sender: vip4, target: vip4,
+	}
+}
+
+// claim6 is the announcement of somebody else who has vip6.
+func claim6() ndpSpec {
+	return ndpSpec{
+		to: allNodesMAC, from: clientMAC, source: client6, dest: nodes6, hops: 255, message: na(vip6, clientMAC, false),
+	}
+}
+
+// probe4 is how somebody asks whether he may have an address.
+func probe4(addr netip.Addr) arpSpec {
+	return arpSpec{
+		op: arp.OperationRequest, to: broadcast, from: clientMAC, senderMAC: clientMAC, sender: netip.IPv4Unspecified(),
+		target: addr,
+	}
+}
+
+// probe6 is how somebody asks whether he may have an address, with a nonce or without (zero).
+func probe6(addr netip.Addr, nonce [6]byte) ndpSpec {
+	m := ns(addr, [6]byte{})
+	if nonce != ([6]byte{}) {
+		m.Options = []ndp.Option{&ndp.RawOption{Type: 14, Length: 1, Value: nonce[:]}}
+	}
+	return ndpSpec{
+		to: groupOf(addr), from: clientMAC, source: netip.IPv6Unspecified(),
+		dest: netip.AddrFrom16(solicitedNode(addr.As16())), hops: 255, message: m,
+	}
+}
+
+// testSnapshot holds vip4 and vip6 on ownMAC, and watches watched4 and watched6.
 func testSnapshot() *snapshot {
-	return newSnapshot(ownMAC, map[netip.Addr]*Counter{vip4: nil, vip6: nil})
+	return newSnapshot(ownMAC, ownNonce, map[netip.Addr]Entry{
+		vip4: {}, vip6: {}, watched4: {Tentative: true}, watched6: {Tentative: true},
+	})
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // newClient returns a cable with a Linux host at its far end, and a responder for vip4 and vip6 at this one.
-func newClient(t *testing.T) (*vethWire, map[netip.Addr]*Counter) {
+func newClient(t *testing.T) (*vethWire, map[netip.Addr]Entry) {
 	w := newVethWire(t)
 	w.peer.Do(func() error {
 		if err := netns.AddAddr("lan0", client4.String()+"/24"); err != nil {
@@ -78,13 +78,13 @@ func TestLinuxResolves(t *testing.T) {
 			if got := neighbour(t, w, addr, netlink.NUD_REACHABLE); got.String() != net.HardwareAddr(ownMAC[:]).String() {
 				t.Fatalf("resolved to %v, want %x", got, ownMAC)
 			}
-			before := set[addr].Answers.Load()
+			before := set[addr].Counter.Answers.Load()
 			w.peer.Do(func() error {
 				return netlink.NeighSet(&netlink.Neigh{
 					LinkIndex: netns.Index(t, "lan0"), IP: addr.AsSlice(), HardwareAddr: ownMAC[:], State: netlink.NUD_PROBE,
 				})
 			})
-			waitFor(t, "unicast probe is answered", func() bool { return set[addr].Answers.Load() > before })
+			waitFor(t, "unicast probe is answered", func() bool { return set[addr].Counter.Answers.Load() > before })
 			neighbour(t, w, addr, netlink.NUD_REACHABLE)
 		})
 	}
@@ -213,11 +213,11 @@ func TestManyGroups(t *testing.T) {
 	w := newVethWire(t)
 	r := Open(w.config())
 	defer r.Close()
-	set := make(map[netip.Addr]*Counter)
+	set := make(map[netip.Addr]Entry)
 	for i := range 1000 {
 		b := vip6.As16()
 		b[14], b[15] = byte(i>>8), byte(i)
-		set[netip.AddrFrom16(b)] = nil
+		set[netip.AddrFrom16(b)] = Entry{}
 	}
 	r.Set(set)
 	if err := r.Err(); err != nil {

@@ -30,14 +30,20 @@ type protocol struct {
 	id        Protocol
 	etherType uint16
 	answer    func(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop)
+	sight     func(frame []byte, s *snapshot) (Sighting, bool)
 	announce  func(mac [6]byte, addr netip.Addr) [][]byte
+	probe     func(s *snapshot, addr netip.Addr) []byte
 	filter    func(s *snapshot, limit int) []bpf.Instruction
 	groups    func(s *snapshot) []netip.Addr
 }
 
 var (
-	protocolARP = protocol{ARP, etherTypeARP, answerARP, announceARP, filterARP, noGroups}
-	protocolNDP = protocol{NDP, etherTypeIPv6, answerNDP, announceNDP, filterNDP, (*snapshot).groups}
+	protocolARP = protocol{
+		ARP, etherTypeARP, answerARP, sightARP, announceARP, probeARP, filterARP, noGroups,
+	}
+	protocolNDP = protocol{
+		NDP, etherTypeIPv6, answerNDP, sightNDP, announceNDP, probeNDP, filterNDP, (*snapshot).groups,
+	}
 )
 
 func noGroups(*snapshot) []netip.Addr { return nil }
@@ -45,11 +51,12 @@ func noGroups(*snapshot) []netip.Addr { return nil }
 // lane answers one protocol on one interface.
 type lane struct {
 	protocol
-	ifi     Interface
-	open    opener
-	log     *slog.Logger
-	stats   *Stats
-	onState func()
+	ifi        Interface
+	open       opener
+	log        *slog.Logger
+	stats      *Stats
+	onState    func()
+	onSighting func(Sighting)
 
 	state atomic.Pointer[snapshot]
 	// turn is odd while a frame is being answered from a snapshot.
@@ -68,7 +75,8 @@ type lane struct {
 func newLane(p protocol, cfg Config, s *snapshot) *lane {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &lane{
-		protocol: p, ifi: cfg.Interface, open: cfg.open, stats: cfg.Stats, onState: cfg.OnState,
+		protocol: p, ifi: cfg.Interface, open: cfg.open, stats: cfg.Stats,
+		onState: cfg.OnState, onSighting: cfg.OnSighting,
 		log:    cfg.Logger.With("interface", cfg.Interface.Name, "protocol", p.id.String()),
 		cancel: cancel, done: make(chan struct{}),
 	}
@@ -142,20 +150,27 @@ func (l *lane) serve(ctx context.Context, c conn) error {
 	}
 }
 
-// handle answers one frame. It is the hot path: see the package's documentation.
+// handle answers one frame, and tells who else claims an address. It is the hot path: see the package's documentation.
 func (l *lane) handle(c conn, frame []byte, out *buffer) {
 	l.turn.Add(1)
 	defer l.turn.Add(1)
-	n, counter, drop := l.answer(frame, l.state.Load(), out)
+	s := l.state.Load()
+	n, counter, drop := l.answer(frame, s, out)
 	if drop == Answered {
 		counter.Requests.Add(1)
 		if c.answer(out[:n]) == nil {
 			counter.Answers.Add(1)
-			return
+		} else {
+			drop = DropSend
 		}
-		drop = DropSend
 	}
-	l.stats.drops[l.id][drop].Add(1)
+	// Last, so that no answer waits for it. What asks for one address may claim another.
+	if sighting, ok := l.sight(frame, s); ok {
+		l.stats.sightings[l.id].Add(1)
+		l.onSighting(sighting)
+	} else if drop != Answered {
+		l.stats.drops[l.id][drop].Add(1)
+	}
 }
 
 // set replaces the snapshot. When it returns, no frame is being answered from the one before.
@@ -197,24 +212,37 @@ func (l *lane) quiesce() {
 	}
 }
 
-// announceAddr sends the gratuitous frames of addr if it is held, and returns how many it sent.
-func (l *lane) announceAddr(addr netip.Addr) (int, error) {
+// announceAddr sends the gratuitous frames of addr and returns how many it sent.
+func (l *lane) announceAddr(addr netip.Addr, entry Entry) (int, error) {
+	n, err := l.sendAll(l.announce(l.ifi.MAC, addr))
+	entry.Counter.Announcements.Add(uint64(n))
+	if err != nil {
+		return n, fmt.Errorf("announce %s: %w", addr, err)
+	}
+	return n, nil
+}
+
+// probeAddr sends one probe for addr and returns how many frames it sent: 1, or 0 with an error.
+func (l *lane) probeAddr(addr netip.Addr, _ Entry) (int, error) {
+	n, err := l.sendAll([][]byte{l.probe(l.state.Load(), addr)})
+	l.stats.Probes.Add(uint64(n))
+	if err != nil {
+		return n, fmt.Errorf("probe for %s: %w", addr, err)
+	}
+	return n, nil
+}
+
+// sendAll sends frames and returns how many it sent.
+func (l *lane) sendAll(frames [][]byte) (sent int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.state.Load()
-	counter := s.counter(addr)
-	switch {
-	case counter == nil:
-		return 0, nil
-	case l.conn == nil:
-		return 0, fmt.Errorf("announce %s: socket is not open: %w", addr, l.err)
+	if l.conn == nil {
+		return 0, fmt.Errorf("socket is not open: %w", l.err)
 	}
-	sent := 0
-	for _, frame := range l.announce(s.mac, addr) {
+	for _, frame := range frames {
 		if err := l.conn.send(frame); err != nil {
-			return sent, fmt.Errorf("announce %s: %w", addr, err)
+			return sent, err
 		}
-		counter.Announcements.Add(1)
 		sent++
 	}
 	return sent, nil

@@ -18,6 +18,7 @@ const (
 
 	optionSourceMAC = 1
 	optionTargetMAC = 2
+	optionNonce     = 14 // RFC 3971 section 5.3.2
 
 	flagSolicited = 0x40
 	flagOverride  = 0x20
@@ -50,13 +51,19 @@ func answerNDP(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop) {
 	if drop != Answered {
 		return 0, nil, drop
 	}
+	if message[0] != typeNS {
+		return 0, nil, DropNotRequest
+	}
 	target := [16]byte(frame[offICMPTarget:])
-	counter := s.v6[target]
-	if counter == nil {
+	entry, held := s.v6[target]
+	switch {
+	case !held:
 		return 0, nil, DropNotHeld
+	case entry.Tentative:
+		return 0, nil, DropTentative
 	}
 	from, to := [16]byte(frame[offIPFrom:]), [16]byte(frame[offIPTo:])
-	mac, ok := sourceMAC(message[nsLen:])
+	mac, ok := linkLayerOption(message[nsLen:], optionSourceMAC)
 	switch group := solicitedNode(target); {
 	case !ok:
 		return 0, nil, DropMalformed
@@ -70,7 +77,7 @@ func answerNDP(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop) {
 		if to != group || mac != ([6]byte{}) {
 			return 0, nil, DropMalformed
 		}
-		return layNA(out, allNodesMAC, s.mac, allNodes, target, flagOverride), counter, Answered
+		return layNA(out, allNodesMAC, s.mac, allNodes, target, flagOverride), entry.Counter, Answered
 	case from[0] == 0xff:
 		return 0, nil, DropMalformed
 	}
@@ -81,11 +88,12 @@ func answerNDP(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop) {
 	if !answerable(mac, s.mac) {
 		return 0, nil, DropSender
 	}
-	return layNA(out, mac, s.mac, from, target, flagSolicited|flagOverride), counter, Answered
+	return layNA(out, mac, s.mac, from, target, flagSolicited|flagOverride), entry.Counter, Answered
 }
 
-// checkIPv6 reports what is wrong with a frame that should be a neighbour solicitation, and returns its ICMPv6 message.
-// Solicitations with IPv6 extension headers don't occur outside attacks, and fragmented ones are forbidden (RFC 6980).
+// checkIPv6 reports what is wrong with a frame that should be a neighbour solicitation or advertisement, and returns its
+// ICMPv6 message. Those with IPv6 extension headers don't occur outside attacks, and fragmented ones are forbidden (RFC
+// 6980).
 func checkIPv6(frame []byte, mac [6]byte) ([]byte, Drop) {
 	if len(frame) < ethernetLen+ipv6Len+nsLen {
 		return nil, DropShort
@@ -97,7 +105,7 @@ func checkIPv6(frame []byte, mac [6]byte) ([]byte, Drop) {
 		return nil, DropEtherType
 	case frame[offIP]>>4 != 6:
 		return nil, DropMalformed
-	case frame[offIPNext] != protoICMP6, frame[offICMP] != typeNS:
+	case frame[offIPNext] != protoICMP6, frame[offICMP] != typeNS && frame[offICMP] != typeNA:
 		return nil, DropNotRequest
 	case frame[offIPHops] != hopLimit:
 		return nil, DropHopLimit
@@ -112,23 +120,23 @@ func checkIPv6(frame []byte, mac [6]byte) ([]byte, Drop) {
 	return frame[offICMP:end], Answered
 }
 
-// sourceMAC returns the source link-layer address among options, zero if there is none. It reports false for options
-// that are malformed (RFC 4861 section 7.1.1: all have a length above zero).
-func sourceMAC(options []byte) (mac [6]byte, ok bool) {
+// linkLayerOption returns the content of the option of a kind that holds six bytes, zero if there is none. It reports false
+// for options that are malformed (RFC 4861 sections 7.1.1 and 7.1.2: all have a length above zero).
+func linkLayerOption(options []byte, kind byte) (content [6]byte, ok bool) {
 	for len(options) > 0 {
 		if len(options) < 2 || options[1] == 0 || int(options[1])*8 > len(options) {
-			return mac, false
+			return content, false
 		}
 		n := int(options[1]) * 8
-		if options[0] == optionSourceMAC {
+		if options[0] == kind {
 			if n != 8 {
-				return mac, false
+				return content, false
 			}
-			mac = [6]byte(options[2:])
+			content = [6]byte(options[2:])
 		}
 		options = options[n:]
 	}
-	return mac, true
+	return content, true
 }
 
 // layNA writes a neighbour advertisement of target with its target link-layer option (RFC 4861 section 4.4) and returns
@@ -175,6 +183,20 @@ func addWords(sum uint64, b []byte) uint64 {
 		sum += uint64(b[0]) << 8
 	}
 	return sum
+}
+
+// probeNDP returns the solicitation of duplicate address detection for addr (RFC 4862 section 5.4.2), with a nonce by
+// which a copy that the network sends back is known (RFC 7527).
+func probeNDP(s *snapshot, addr netip.Addr) []byte {
+	target := addr.As16()
+	to := solicitedNode(target)
+	var out buffer
+	n := layNS(&out, [6]byte(groupMAC(netip.AddrFrom16(to))), s.mac, [16]byte{}, to, target)
+	out[offICMPOption] = optionNonce
+	copy(out[offICMPOption+2:], s.nonce[:])
+	out[offICMPSum], out[offICMPSum+1] = 0, 0
+	binary.BigEndian.PutUint16(out[offICMPSum:], checksum([16]byte{}, to, out[offICMP:]))
+	return out[:n]
 }
 
 // announceNDP returns the unsolicited advertisement by which all nodes learn that addr is at mac (RFC 4861 section

@@ -48,6 +48,7 @@ func ndpRows(tb testing.TB) []ndpRow {
 		}), want: defence()},
 		{name: "frame with padding", frame: raw(func(b []byte) []byte { return append(b, 1, 2, 3, 4, 5) }), want: advertisement()},
 		{name: "foreign address", frame: edit(func(s *ndpSpec) { s.message = ns(foreign6, clientMAC) }), drop: DropNotHeld},
+		{name: "tentative address", frame: edit(func(s *ndpSpec) { s.message = ns(watched6, clientMAC) }), drop: DropTentative},
 		{name: "foreign address of the same group", frame: edit(func(s *ndpSpec) { s.message = ns(sameGroup, clientMAC) }), drop: DropNotHeld},
 		{name: "unicast frame to another host", frame: edit(func(s *ndpSpec) { s.to = otherMAC }), drop: DropDestination},
 		{name: "broadcast frame", frame: edit(func(s *ndpSpec) { s.to = broadcast }), drop: DropDestination},
@@ -96,7 +97,7 @@ func TestAnswerNDP(t *testing.T) {
 			if diff := cmp.Diff(tt.want.bytes(t), out[:n]); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
-			if counter != s.v6[vip6.As16()] {
+			if counter != s.v6[vip6.As16()].Counter {
 				t.Error("the counter is not that of the address asked for")
 			}
 		})
@@ -109,17 +110,36 @@ func TestAnnounceNDP(t *testing.T) {
 	}
 }
 
+func TestProbeNDP(t *testing.T) {
+	spec := probe6(watched6, ownNonce)
+	spec.from = ownMAC
+	if diff := cmp.Diff(spec.bytes(t), probeNDP(testSnapshot(), watched6)); diff != "" {
+		t.Errorf("probe (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzNDP(f *testing.F) {
 	for _, row := range ndpRows(f) {
 		f.Add(row.frame())
 	}
+	for _, row := range ndpSightings(f) {
+		f.Add(row.frame)
+	}
 	s, out := testSnapshot(), new(buffer)
+	passes := machine(f, filterNDP(s, maxIntervals))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		fixChecksum(frame)
 		before := string(frame)
 		n, counter, drop := answerNDP(frame, s, out)
+		sighting, sighted := sightNDP(frame, s)
 		if string(frame) != before {
 			t.Fatal("the frame was changed")
+		}
+		if sighted {
+			checkSighting(t, sighting, vip6, watched6)
+		}
+		if passed := passes(frame); !passed && (sighted || drop == Answered) {
+			t.Fatal("the filter keeps it back")
 		}
 		if (drop == Answered) != (n == maxAnswer) || (drop == Answered) != (counter != nil) {
 			t.Fatalf("length %d, counter %v, drop %v", n, counter, drop)

@@ -1,6 +1,7 @@
 package responder
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,17 +32,22 @@ type Config struct {
 	// OnState is called when a socket failed or works again; it may be nil. [Responder.Err] tells which, but OnState itself
 	// must neither wait nor call the Responder: its Close may be waiting for OnState to return.
 	OnState func()
+	// OnSighting is called when somebody else says that it has one of the addresses; it may be nil. It is called by the
+	// goroutine that answers, for each such frame that a host of the LAN cares to send, so it must neither wait nor call
+	// the Responder, and should do little.
+	OnSighting func(Sighting)
 
 	open opener // nil but in tests
 }
 
 // Responder answers for a set of addresses on one interface. Its methods may be called from any goroutine.
 type Responder struct {
-	cfg Config
+	cfg   Config
+	nonce [6]byte // of its probes
 
 	mu     sync.Mutex
-	held   map[netip.Addr]*Counter
-	state  *snapshot // of held
+	set    map[netip.Addr]Entry
+	state  *snapshot // of set
 	arp    *lane
 	ndp    *lane // nil while there is no IPv6 address
 	closed bool
@@ -56,25 +62,29 @@ func Open(cfg Config) *Responder {
 	if cfg.OnState == nil {
 		cfg.OnState = func() {}
 	}
+	if cfg.OnSighting == nil {
+		cfg.OnSighting = func(Sighting) {}
+	}
 	if cfg.open == nil {
 		cfg.open = openPacket
 	}
-	r := &Responder{cfg: cfg, state: newSnapshot(cfg.Interface.MAC, nil)}
+	r := &Responder{cfg: cfg}
+	_, _ = rand.Read(r.nonce[:]) // never fails
+	r.state = newSnapshot(cfg.Interface.MAC, r.nonce, nil)
 	r.arp = newLane(protocolARP, cfg, r.state)
 	return r
 }
 
-// Set replaces the held addresses, each with the counter of its frames (nil: not counted). When it returns, the addresses
-// that are held no more are not answered any more, and the new ones are, provided that the sockets work. Setting what is
-// set already does nothing.
-func (r *Responder) Set(addrs map[netip.Addr]*Counter) {
+// Set replaces the addresses. When it returns, those that are held no more are not answered any more, and the new ones
+// are, provided that the sockets work. Setting what is set already does nothing.
+func (r *Responder) Set(addrs map[netip.Addr]Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || maps.Equal(addrs, r.held) {
+	if r.closed || maps.Equal(addrs, r.set) {
 		return
 	}
-	r.held = maps.Clone(addrs)
-	r.state = newSnapshot(r.cfg.Interface.MAC, addrs)
+	r.set = maps.Clone(addrs)
+	r.state = newSnapshot(r.cfg.Interface.MAC, r.nonce, addrs)
 	r.arp.set(r.state)
 	switch {
 	case len(r.state.v6) == 0 && r.ndp != nil:
@@ -89,18 +99,31 @@ func (r *Responder) Set(addrs map[netip.Addr]*Counter) {
 
 // Announce tells the LAN that addr is at this interface: by a gratuitous ARP request and reply, or by an unsolicited
 // neighbour advertisement. It returns the number of frames sent, none if addr is not held.
-func (r *Responder) Announce(addr netip.Addr) (int, error) {
+func (r *Responder) Announce(addr netip.Addr) (int, error) { return r.send(addr, false) }
+
+// Probe asks the LAN whether anyone has addr: by one ARP probe (RFC 5227 section 2.1.1) or one solicitation of duplicate
+// address detection (RFC 4862 section 5.4.2). Who has it claims it, which makes a [Sighting]. It returns the number of
+// frames sent, none if addr is not tentative.
+func (r *Responder) Probe(addr netip.Addr) (int, error) { return r.send(addr, true) }
+
+// send announces addr if it is held, or probes for it if it is tentative.
+func (r *Responder) send(addr netip.Addr, tentative bool) (int, error) {
 	addr = addr.Unmap()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.state.counter(addr) == nil {
+	entry, ok := r.state.entry(addr)
+	if r.closed || !ok || entry.Tentative != tentative {
 		return 0, nil
 	}
 	l := r.arp
 	if addr.Is6() {
 		l = r.ndp
 	}
-	n, err := l.announceAddr(addr)
+	send := l.announceAddr
+	if tentative {
+		send = l.probeAddr
+	}
+	n, err := send(addr, entry)
 	if err != nil {
 		return n, fmt.Errorf("interface %s: %w", r.cfg.Interface.Name, err)
 	}

@@ -18,10 +18,10 @@ import (
 var errNoMemory error = unix.ENOMEM
 
 // hold returns a set in which each address has a counter.
-func hold(addrs ...netip.Addr) map[netip.Addr]*Counter {
-	set := make(map[netip.Addr]*Counter)
+func hold(addrs ...netip.Addr) map[netip.Addr]Entry {
+	set := make(map[netip.Addr]Entry)
 	for _, addr := range addrs {
-		set[addr] = new(Counter)
+		set[addr] = Entry{Counter: new(Counter)}
 	}
 	return set
 }
@@ -151,11 +151,11 @@ func TestResponderSet(t *testing.T) {
 		w.send(solicitation().bytes(t))
 		expect(t, w, advertisement().bytes(t))
 		for addr, want := range map[netip.Addr]uint64{vip4: 1, vip6: 1, foreign4: 0} {
-			if got := set[addr].Answers.Load(); got != want {
+			if got := set[addr].Counter.Answers.Load(); got != want {
 				t.Errorf("first counter of %v has %d answers, want %d", addr, got, want)
 			}
 		}
-		waitFor(t, "second counter has one answer", func() bool { return again[vip6].Answers.Load() == 1 })
+		waitFor(t, "second counter has one answer", func() bool { return again[vip6].Counter.Answers.Load() == 1 })
 	})
 }
 
@@ -173,7 +173,7 @@ func TestResponderAnnounce(t *testing.T) {
 			}
 			expect(t, w, frames...)
 		}
-		if n4, n6 := set[vip4].Announcements.Load(), set[vip6].Announcements.Load(); n4 != 2 || n6 != 1 {
+		if n4, n6 := set[vip4].Counter.Announcements.Load(), set[vip6].Counter.Announcements.Load(); n4 != 2 || n6 != 1 {
 			t.Errorf("counted %d and %d announcements, want 2 and 1", n4, n6)
 		}
 		r.Close()
@@ -245,10 +245,10 @@ func TestGroups(t *testing.T) {
 		held []netip.Addr
 		want []netip.Addr
 	}{
-		{[]netip.Addr{vip6}, []netip.Addr{group(vip6)}},
-		{[]netip.Addr{vip6, sameGroup}, []netip.Addr{group(vip6)}},
-		{[]netip.Addr{sameGroup, third, vip4}, []netip.Addr{group(vip6), group(third)}},
-		{[]netip.Addr{third}, []netip.Addr{group(third)}},
+		{[]netip.Addr{vip6}, []netip.Addr{nodes6, group(vip6)}},
+		{[]netip.Addr{vip6, sameGroup}, []netip.Addr{nodes6, group(vip6)}},
+		{[]netip.Addr{sameGroup, third, vip4}, []netip.Addr{nodes6, group(vip6), group(third)}},
+		{[]netip.Addr{third}, []netip.Addr{nodes6, group(third)}},
 	} {
 		r.Set(hold(tt.held...))
 		c := w.conn(etherTypeIPv6)
@@ -303,7 +303,7 @@ func TestReopen(t *testing.T) {
 	expect(t, w, reply().bytes(t))
 	w.send(solicitation().bytes(t))
 	expect(t, w, advertisement().bytes(t))
-	if groups := w.conn(etherTypeIPv6).groups; len(groups) != 1 {
+	if groups := w.conn(etherTypeIPv6).groups; len(groups) != 2 {
 		t.Errorf("joined %v after opening again", groups)
 	}
 	if n := cfg.Stats.Reopened.Load(); n != 2 {
@@ -335,7 +335,7 @@ func TestFilterMemory(t *testing.T) {
 	defer r.Close()
 	set := hold(vip4)
 	for i := range 250 {
-		set[netip.AddrFrom4([4]byte{10, byte(i), 0, 1})] = nil
+		set[netip.AddrFrom4([4]byte{10, byte(i), 0, 1})] = Entry{}
 	}
 	r.Set(set)
 	if err := r.Err(); err != nil {
@@ -373,10 +373,10 @@ func TestFilterFails(t *testing.T) {
 // TestSendFails: an answer that doesn't get out is a drop, not an answer.
 func TestSendFails(t *testing.T) {
 	stats, s := new(Stats), testSnapshot()
-	l := &lane{protocol: protocolARP, stats: stats}
+	l := &lane{protocol: protocolARP, stats: stats, onSighting: func(Sighting) {}}
 	l.state.Store(s)
 	l.handle(&sinkConn{err: unix.ENOBUFS}, request().bytes(t), new(buffer))
-	counter := s.v4[vip4.As4()]
+	counter := s.v4[vip4.As4()].Counter
 	if requests, answers := counter.Requests.Load(), counter.Answers.Load(); requests != 1 || answers != 0 {
 		t.Errorf("%d requests and %d answers, want 1 and 0", requests, answers)
 	}
@@ -412,21 +412,29 @@ func TestBackoff(t *testing.T) {
 
 // TestHandleAllocates covers the whole way of a frame but for the system calls.
 func TestHandleAllocates(t *testing.T) {
-	l := &lane{protocol: protocolARP, stats: new(Stats)}
+	var seen Sighting
+	l := &lane{protocol: protocolARP, stats: new(Stats), onSighting: func(s Sighting) { seen = s }}
 	l.state.Store(testSnapshot())
 	sink := &sinkConn{}
 	out := new(buffer)
 	for name, frame := range map[string][]byte{
-		"answered": request().bytes(t), "foreign": bytes.Repeat([]byte{1}, 60),
+		"answered": request().bytes(t), "foreign": bytes.Repeat([]byte{1}, 60), "claim": claim4().bytes(t),
 	} {
 		if n := testing.AllocsPerRun(1000, func() { l.handle(sink, frame, out) }); n != 0 {
 			t.Errorf("%s: %v allocations for a frame", name, n)
 		}
 	}
+	if want := (Sighting{vip4, clientMAC, Claim}); seen != want {
+		t.Errorf("saw %v, want %v", seen, want)
+	}
 	l.protocol = protocolNDP
-	frame := solicitation().bytes(t)
-	if n := testing.AllocsPerRun(1000, func() { l.handle(sink, frame, out) }); n != 0 {
-		t.Errorf("NDP: %v allocations for a frame", n)
+	for name, frame := range map[string][]byte{"answered": solicitation().bytes(t), "claim": claim6().bytes(t)} {
+		if n := testing.AllocsPerRun(1000, func() { l.handle(sink, frame, out) }); n != 0 {
+			t.Errorf("NDP, %s: %v allocations for a frame", name, n)
+		}
+	}
+	if want := (Sighting{vip6, clientMAC, Claim}); seen != want {
+		t.Errorf("saw %v, want %v", seen, want)
 	}
 }
 

@@ -16,40 +16,57 @@ type Counter struct {
 	Announcements atomic.Uint64
 }
 
+// Entry says what a [Responder] does about one address.
+type Entry struct {
+	// Counter counts the address's frames; nil: nobody wants to know.
+	Counter *Counter
+	// Tentative is RFC 4862's word for an address that is not this host's yet: it is watched and may be probed for, but
+	// neither answered nor announced.
+	Tentative bool
+}
+
 // snapshot is what answers are made from. It is never modified.
 type snapshot struct {
-	mac [6]byte
-	v4  map[[4]byte]*Counter
-	v6  map[[16]byte]*Counter
+	mac   [6]byte
+	nonce [6]byte // of our own probes
+	v4    map[[4]byte]Entry
+	v6    map[[16]byte]Entry
 }
 
 // newSnapshot copies addrs. An address without a counter gets one of its own.
-func newSnapshot(mac [6]byte, addrs map[netip.Addr]*Counter) *snapshot {
-	s := &snapshot{mac: mac, v4: make(map[[4]byte]*Counter), v6: make(map[[16]byte]*Counter)}
-	for addr, counter := range addrs {
-		if counter == nil {
-			counter = new(Counter)
+func newSnapshot(mac, nonce [6]byte, addrs map[netip.Addr]Entry) *snapshot {
+	s := &snapshot{mac: mac, nonce: nonce, v4: make(map[[4]byte]Entry), v6: make(map[[16]byte]Entry)}
+	for addr, entry := range addrs {
+		if entry.Counter == nil {
+			entry.Counter = new(Counter)
 		}
 		if addr = addr.Unmap(); addr.Is4() {
-			s.v4[addr.As4()] = counter
+			s.v4[addr.As4()] = entry
 		} else {
-			s.v6[addr.As16()] = counter
+			s.v6[addr.As16()] = entry
 		}
 	}
 	return s
 }
 
-// counter returns the counter of addr, nil if addr is not held.
-func (s *snapshot) counter(addr netip.Addr) *Counter {
+// entry returns what is to be done about addr; false if nothing.
+func (s *snapshot) entry(addr netip.Addr) (Entry, bool) {
 	if addr.Is4() {
-		return s.v4[addr.As4()]
+		entry, ok := s.v4[addr.As4()]
+		return entry, ok
 	}
-	return s.v6[addr.As16()]
+	entry, ok := s.v6[addr.As16()]
+	return entry, ok
 }
 
-// groups returns the solicited-node multicast groups of the IPv6 addresses, sorted, each once.
+// groups returns the multicast groups that are needed to hear of the IPv6 addresses, sorted, each once: their
+// solicited-node groups, and all nodes, to which whoever claims an address says so. The kernel is a member of the latter
+// too, unless IPv6 is off for the interface.
 func (s *snapshot) groups() []netip.Addr {
-	var out []netip.Addr
+	if len(s.v6) == 0 {
+		return nil
+	}
+	out := []netip.Addr{netip.AddrFrom16(allNodes)}
 	for addr := range s.v6 {
 		out = append(out, netip.AddrFrom16(solicitedNode(addr)))
 	}

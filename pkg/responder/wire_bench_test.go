@@ -97,9 +97,9 @@ func BenchmarkForeign(b *testing.B) {
 			if name == "with" {
 				r := Open(w.config())
 				defer r.Close()
-				set := make(map[netip.Addr]*Counter)
+				set := make(map[netip.Addr]Entry)
 				for i := range 1000 {
-					set[netip.AddrFrom4([4]byte{10, byte(i), byte(i >> 4), byte(i * 3)})] = nil
+					set[netip.AddrFrom4([4]byte{10, byte(i), byte(i >> 4), byte(i * 3)})] = Entry{}
 				}
 				r.Set(set)
 			}

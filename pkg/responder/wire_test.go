@@ -227,10 +227,14 @@ func (w *vethWire) config() Config {
 
 func (w *vethWire) send(frame []byte) { w.tap.Send(frame) }
 
-// next passes over what the kernel sends by itself: router solicitations and multicast reports.
+// next passes over what the kernel sends by itself: router solicitations, multicast reports, and the detection of
+// duplicates of its link-local address.
 func (w *vethWire) next() ([]byte, bool) {
 	f, ok := w.tap.Next(patience, func(b []byte) bool {
-		return len(b) >= minFrame && (b[12] == 8 && b[13] == 6 || len(b) > offICMP && b[12] == 0x86 && b[offICMP] == typeNA)
+		if len(b) >= minFrame && b[12] == 8 && b[13] == 6 {
+			return true
+		}
+		return len(b) >= offICMPOption && b[12] == 0x86 && (b[offICMP] == typeNA || b[offICMP] == typeNS) && b[offICMPTarget] != 0xfe
 	})
 	return f.Data, ok
 }
