@@ -72,20 +72,6 @@ func (i Interface) equal(o Interface) bool {
 		i.Epoch == o.Epoch && slices.Equal(i.Prefixes, o.Prefixes)
 }
 
-// DefaultExclude returns the patterns of interface names that are excluded unless configured otherwise: those of pods,
-// of overlay networks and of virtual machines. It is the list that MetalLB 0.16 ships.
-func DefaultExclude() []*regexp.Regexp {
-	names := []string{
-		"^docker.*", "^cbr.*", "^dummy.*", "^virbr.*", "^lxcbr.*", "^veth.*", "^lo$", "^cali.*", "^tunl.*",
-		"^flannel.*", "^kube-ipvs.*", "^cni.*", "^nodelocaldns.*", "^lxc.*",
-	}
-	var out []*regexp.Regexp
-	for _, name := range names {
-		out = append(out, regexp.MustCompile(name))
-	}
-	return out
-}
-
 // link is the part of a netlink link message that decides about an interface.
 type link struct {
 	index    int
