@@ -13,6 +13,9 @@ type Announcement struct {
 	Interfaces []string `json:"interfaces,omitempty"`
 	// Quiet keeps the address from being announced; who asks for it is answered.
 	Quiet bool `json:"quiet,omitempty"`
+	// Tentative says that the address is not this node's yet: it is probed for and watched, and neither answered nor
+	// announced. See [Announcer.Free].
+	Tentative bool `json:"tentative,omitempty"`
 }
 
 // State is what an [Announcer] knows and does, for people to read.
@@ -21,6 +24,8 @@ type State struct {
 	Interfaces []InterfaceState `json:"interfaces"`
 	// Addresses are the desired ones, sorted.
 	Addresses []AddressState `json:"addresses"`
+	// Conflicts are the addresses that foreign hosts have too, sorted.
+	Conflicts []Conflict `json:"conflicts,omitempty"`
 }
 
 // InterfaceState is one interface with its responder.
@@ -34,8 +39,11 @@ type InterfaceState struct {
 type AddressState struct {
 	// Address is the desired address.
 	Address netip.Addr `json:"address"`
-	// Interfaces are the names of the interfaces that answer for it.
+	// Interfaces are the names of the interfaces that answer for it, or watch it if it is tentative.
 	Interfaces []string `json:"interfaces,omitempty"`
+	// Tentative repeats [Announcement.Tentative]; Free is [Announcer.Free].
+	Tentative bool `json:"tentative,omitempty"`
+	Free      bool `json:"free,omitempty"`
 	// Reason says why no interface does.
 	Reason string `json:"reason,omitempty"`
 	// Requests, Answers and Announcements count the frames since the address became desired.

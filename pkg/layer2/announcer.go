@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,9 +33,19 @@ type Config struct {
 	Refresh time.Duration
 	// FramesPerSecond bounds the rate of gratuitous frames over all interfaces; 0 stands for 4000.
 	FramesPerSecond int
-	// OnChange is called, without a lock held, when what the interfaces can carry has changed: several changes may cause
-	// one call. It may be nil.
+	// Probes is how many probes are sent for a tentative address on each interface before it counts as free; 0 stands
+	// for 3.
+	Probes int
+	// ProbeInterval is the time between two of them, and after the last; 0 stands for 150 ms.
+	ProbeInterval time.Duration
+	// ConflictMemory is how long a conflict lasts after the last sighting; 0 stands for 5 minutes.
+	ConflictMemory time.Duration
+	// OnChange is called, without a lock held, when what the interfaces can carry has changed, when [Announcer.Free] of an
+	// address has, and when a conflict began or ended: several changes may cause one call. It may be nil.
 	OnChange func()
+	// OnPeer is called, without a lock held, when a peer claims an address that this node holds: they don't agree who
+	// holds it. For one address it is called five times a second at most. It must not wait. It may be nil.
+	OnPeer func(addr netip.Addr, node string)
 	// OnReply is called for each answer to [Announcer.Ask], by a goroutine that reads frames: it must not wait. It may be
 	// nil.
 	OnReply func(addr netip.Addr)
@@ -51,6 +62,7 @@ type link struct {
 type answerer interface {
 	Set(map[netip.Addr]responder.Entry)
 	Announce(netip.Addr) (int, error)
+	Probe(netip.Addr) (int, error)
 	Err() error
 	Close()
 }
@@ -64,15 +76,25 @@ type Announcer struct {
 	call    func(responder.Interface) caller
 	changed chan struct{} // holds one element if OnChange is to be called
 	state   chan struct{} // holds one element if a responder's state changed
+	heard   chan heard    // what responders have seen
+	begun   chan struct{} // holds one element if a conflict began
 
 	mu       sync.Mutex
 	running  bool
 	desired  map[netip.Addr]Announcement
-	counters map[netip.Addr]*responder.Counter
-	snapshot *netif.Snapshot // nil before the first scan
-	links    map[int]*link   // by interface index
-	failed   map[int]string  // links whose responder doesn't work, and why
-	carried  map[pair]bool   // and announced
+	counters map[netip.Addr]*counter
+	snapshot *netif.Snapshot      // nil before the first scan
+	links    map[int]*link        // by interface index
+	failed   map[int]string       // links whose responder doesn't work, and why
+	placed   map[netip.Addr][]int // the indexes of the interfaces that carry each address
+	carried  map[pair]bool        // what is announced, if the responder works
+	guard    *guard
+}
+
+// counter counts the frames of a desired address.
+type counter struct {
+	responder.Counter
+	foreign atomic.Uint64 // sightings of foreign hosts
 }
 
 // New returns an Announcer that does nothing until it runs.
@@ -89,16 +111,22 @@ func New(cfg Config) *Announcer {
 	if cfg.OnReply == nil {
 		cfg.OnReply = func(netip.Addr) {}
 	}
+	if cfg.OnPeer == nil {
+		cfg.OnPeer = func(netip.Addr, string) {}
+	}
 	a := &Announcer{
 		cfg:      cfg,
 		changed:  make(chan struct{}, 1),
 		state:    make(chan struct{}, 1),
-		counters: make(map[netip.Addr]*responder.Counter),
+		heard:    make(chan heard, maxHeard),
+		begun:    make(chan struct{}, 1),
+		counters: make(map[netip.Addr]*counter),
 		links:    make(map[int]*link),
 		failed:   make(map[int]string),
 		carried:  make(map[pair]bool),
+		guard:    newGuard(cfg.ConflictMemory, cfg.Probes),
 	}
-	a.herald = newHerald(newSchedule(cfg.Refresh, cfg.FramesPerSecond, rand.Float64), a.announce)
+	a.herald = newHerald(newSchedule(cfg, rand.Float64), a.do)
 	a.watch = netif.New(netif.Config{
 		Logger: cfg.Logger, Exclude: cfg.ExcludeInterfaces, OnChange: a.setInterfaces,
 	}).Run
@@ -117,6 +145,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	group.Go(func() error { return a.watch(ctx) })
 	group.Go(func() error { a.herald.run(ctx); return nil })
 	group.Go(func() error { a.follow(ctx); return nil })
+	group.Go(func() error { a.listen(ctx); return nil })
 	return group.Wait()
 }
 
@@ -144,20 +173,20 @@ func (a *Announcer) shutdown() {
 }
 
 // Set replaces the desired state; it may be called at any time, also before Run, and repeating it changes nothing. When
-// it returns, addresses that are gone are not answered any more, and new ones are, where an interface can carry them;
-// their gratuitous frames follow at once.
+// it returns, addresses that are gone are not answered any more, and new ones are, where an interface can carry them and
+// unless they are tentative; their gratuitous frames or their probes follow at once.
 func (a *Announcer) Set(desired map[netip.Addr]Announcement) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.desired = make(map[netip.Addr]Announcement, len(desired))
-	counters := make(map[netip.Addr]*responder.Counter, len(desired))
+	counters := make(map[netip.Addr]*counter, len(desired))
 	for addr, announcement := range desired {
 		addr = addr.Unmap().WithZone("")
 		announcement.Interfaces = slices.Clone(announcement.Interfaces)
 		a.desired[addr] = announcement
 		counters[addr] = a.counters[addr]
 		if counters[addr] == nil {
-			counters[addr] = new(responder.Counter)
+			counters[addr] = new(counter)
 		}
 	}
 	a.counters = counters
@@ -229,10 +258,12 @@ func (a *Announcer) State() State {
 		c := a.counters[addr]
 		state := AddressState{
 			Address: addr, Requests: c.Requests.Load(), Answers: c.Answers.Load(), Announcements: c.Announcements.Load(),
+			Tentative: a.desired[addr].Tentative, Free: a.guard.free(addr),
 		}
 		state.Interfaces, state.Reason = a.answering(addr, a.desired[addr])
 		s.Addresses = append(s.Addresses, state)
 	}
+	s.Conflicts = a.guard.conflicts()
 	return s
 }
 
@@ -250,7 +281,17 @@ func (a *Announcer) setInterfaces(snapshot *netif.Snapshot) {
 	}
 	a.snapshot = snapshot
 	a.reconcile(a.setLinks())
+	a.know(ownMACs(snapshot), a.guard.peers)
 	notify(a.changed)
+}
+
+// ownMACs returns the MACs of all interfaces of this node.
+func ownMACs(snapshot *netif.Snapshot) map[MAC]bool {
+	own := make(map[MAC]bool)
+	for _, i := range snapshot.Interfaces() {
+		own[i.MAC] = true
+	}
+	return own
 }
 
 // setLinks opens and closes responders as the snapshot demands, and returns the indexes of interfaces whose neighbours
@@ -290,6 +331,8 @@ func (a *Announcer) openLink(i netif.Interface) {
 		Logger:    a.cfg.Logger,
 		Stats:     &a.cfg.Metrics.stats,
 		OnState:   func() { notify(a.state) },
+
+		OnSighting: a.sighted(i.Index, i.Name),
 	})
 	a.links[i.Index] = &link{Interface: i, responder: r, caller: a.call(ifi)}
 	a.cfg.Logger.Info("interface carries announcements", "interface", i.Name, "mac", i.MAC)
@@ -316,14 +359,18 @@ func (a *Announcer) reconcile(fresh map[int]bool) {
 	}
 	sets := make(map[int]map[netip.Addr]responder.Entry)
 	carried := make(map[pair]bool)
+	a.placed = make(map[netip.Addr][]int)
 	for addr, announcement := range a.desired {
 		carriers, _ := a.carriers(addr, announcement)
 		for _, i := range carriers {
 			if sets[i.Index] == nil {
 				sets[i.Index] = make(map[netip.Addr]responder.Entry)
 			}
-			sets[i.Index][addr] = responder.Entry{Counter: a.counters[addr]}
-			if !announcement.Quiet {
+			sets[i.Index][addr] = responder.Entry{
+				Counter: &a.counters[addr].Counter, Tentative: announcement.Tentative,
+			}
+			a.placed[addr] = append(a.placed[addr], i.Index)
+			if !announcement.Tentative && !announcement.Quiet {
 				carried[pair{addr, i.Index}] = true
 			}
 		}
@@ -332,12 +379,30 @@ func (a *Announcer) reconcile(fresh map[int]bool) {
 		l.responder.Set(sets[index])
 	}
 	a.noteFailures()
-	a.reschedule(carried, fresh)
+	stop, begin := a.guard.set(a.posts(), fresh, time.Now())
+	a.reschedule(stop, carried, fresh)
+	a.herald.probe(begin)
+	a.cfg.Metrics.setConflicts(len(a.guard.conflicts()))
 }
 
-// reschedule brings the schedule in line with what is carried now.
-func (a *Announcer) reschedule(carried map[pair]bool, fresh map[int]bool) {
-	var stop, start []pair
+// posts returns where each desired address is held or watched: on those of its carriers whose responders work.
+func (a *Announcer) posts() map[netip.Addr]post {
+	posts := make(map[netip.Addr]post, len(a.desired))
+	for addr, announcement := range a.desired {
+		p := post{tentative: announcement.Tentative}
+		for _, index := range a.placed[addr] {
+			if _, bad := a.failed[index]; !bad {
+				p.carriers = append(p.carriers, index)
+			}
+		}
+		posts[addr] = p
+	}
+	return posts
+}
+
+// reschedule brings the schedule in line with what is carried now, and stops what is in stop.
+func (a *Announcer) reschedule(stop []pair, carried map[pair]bool, fresh map[int]bool) {
+	var start []pair
 	for p := range a.carried {
 		if !carried[p] {
 			stop = append(stop, p)
@@ -380,10 +445,24 @@ func (a *Announcer) checkResponders() {
 			start = append(start, p)
 		}
 	}
-	a.herald.update(nil, start)
+	stop, begin := a.guard.set(a.posts(), nil, time.Now())
+	a.herald.update(stop, start)
+	a.herald.probe(begin)
 }
 
-// announce sends the gratuitous frames of a pair; the herald calls it.
+// do carries out a task; the herald calls it.
+func (a *Announcer) do(t task) int {
+	switch t.kind {
+	case taskProbe:
+		return a.probe(t)
+	case taskListened:
+		a.listened(t)
+		return 0
+	}
+	return a.announce(t.pair)
+}
+
+// announce sends the gratuitous frames of a pair.
 func (a *Announcer) announce(p pair) int {
 	a.mu.Lock()
 	l := a.links[p.index]

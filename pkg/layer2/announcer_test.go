@@ -78,15 +78,23 @@ func (r *fakeResponder) Set(addrs map[netip.Addr]responder.Entry) {
 	r.held = maps.Clone(addrs)
 }
 
-func (r *fakeResponder) Announce(addr netip.Addr) (int, error) {
+func (r *fakeResponder) Announce(addr netip.Addr) (int, error) { return r.send(addr, false, "") }
+
+func (r *fakeResponder) Probe(addr netip.Addr) (int, error) { return r.send(addr, true, "probe ") }
+
+func (r *fakeResponder) send(addr netip.Addr, tentative bool, prefix string) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.Err(); err != nil || r.held[addr].Counter == nil || r.done {
+	entry := r.held[addr]
+	if err := r.Err(); err != nil || entry.Counter == nil || entry.Tentative != tentative || r.done {
 		return 0, err
 	}
 	r.lab.mu.Lock()
 	defer r.lab.mu.Unlock()
-	r.lab.sent = append(r.lab.sent, addr.String()+" "+r.cfg.Interface.Name)
+	r.lab.sent = append(r.lab.sent, prefix+addr.String()+" "+r.cfg.Interface.Name)
+	if tentative {
+		r.cfg.Stats.Probes.Add(1)
+	}
 	return 1, nil
 }
 

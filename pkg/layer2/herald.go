@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// herald sends gratuitous frames by a schedule.
+// herald does what a schedule says.
 type herald struct {
-	// send announces a pair and returns the number of frames sent.
-	send func(pair) int
+	// do carries out a task and returns the number of frames sent.
+	do func(task) int
 
 	mu       sync.Mutex
 	schedule *schedule
 	wake     chan struct{} // holds one element if the schedule changed
 }
 
-func newHerald(s *schedule, send func(pair) int) *herald {
-	return &herald{send: send, schedule: s, wake: make(chan struct{}, 1)}
+func newHerald(s *schedule, do func(task) int) *herald {
+	return &herald{do: do, schedule: s, wake: make(chan struct{}, 1)}
 }
 
 // update drops and (re)starts pairs.
@@ -25,19 +25,39 @@ func (h *herald) update(stop, start []pair) {
 	if len(stop)+len(start) == 0 {
 		return
 	}
+	h.change(func(s *schedule, now time.Time) {
+		for _, p := range stop {
+			s.stop(p)
+		}
+		for _, p := range start {
+			s.start(p, now)
+		}
+	})
+}
+
+// probe plans rounds of probes.
+func (h *herald) probe(rounds []round) {
+	if len(rounds) == 0 {
+		return
+	}
+	h.change(func(s *schedule, _ time.Time) {
+		for _, r := range rounds {
+			for _, p := range r.pairs() {
+				s.probe(p, r.at, r.number)
+			}
+		}
+	})
+}
+
+// defend announces a pair once, out of turn.
+func (h *herald) defend(p pair) { h.change(func(s *schedule, now time.Time) { s.once(p, now) }) }
+
+// change changes the schedule.
+func (h *herald) change(f func(s *schedule, now time.Time)) {
 	h.mu.Lock()
-	now := time.Now()
-	for _, p := range stop {
-		h.schedule.stop(p)
-	}
-	for _, p := range start {
-		h.schedule.start(p, now)
-	}
+	f(h.schedule, time.Now())
 	h.mu.Unlock()
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
+	notify(h.wake)
 }
 
 // run sends until ctx is done.
@@ -63,12 +83,12 @@ func (h *herald) run(ctx context.Context) {
 func (h *herald) sendDue(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
 		h.mu.Lock()
-		p, ok, wait := h.schedule.next(time.Now())
+		t, ok, wait := h.schedule.next(time.Now())
 		h.mu.Unlock()
 		if !ok {
 			return wait
 		}
-		frames := h.send(p)
+		frames := h.do(t)
 		h.mu.Lock()
 		h.schedule.sent(frames, time.Now())
 		h.mu.Unlock()

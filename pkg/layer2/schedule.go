@@ -23,6 +23,10 @@ const (
 	defaultRate = 4000
 	// credit is how much time without frames may be caught up: timers don't fire more often than that.
 	credit = 25 * time.Millisecond
+	// defaultProbes and defaultProbeInterval make a round of probes take 450 ms. RFC 5227's PROBE_NUM is the same, its
+	// PROBE_MIN a second; who has the address answers within milliseconds, and a new Service waits for this.
+	defaultProbes        = 3
+	defaultProbeInterval = 150 * time.Millisecond
 )
 
 // pair is an address on an interface.
@@ -31,39 +35,75 @@ type pair struct {
 	index int
 }
 
-// schedule says which pair is to be announced next, and when. It has no clock: all methods take the time, which must not
-// go back.
+// task is what is to be done about a pair.
+type task struct {
+	pair
+	kind  taskKind
+	round uint64 // of probes
+}
+
+// taskKind tells what to do.
+type taskKind uint8
+
+const (
+	taskAnnounce taskKind = iota
+	taskProbe
+	taskListened // nothing to send: the last probe of the round was some time ago
+)
+
+// schedule says which pair is to be announced or probed for next, and when. It has no clock: all methods take the time,
+// which must not go back.
 type schedule struct {
-	refresh time.Duration
-	gap     time.Duration  // between two frames
-	random  func() float64 // in [0,1)
+	refresh  time.Duration
+	gap      time.Duration  // between two frames
+	probes   int            // in a round
+	interval time.Duration  // between two probes of a round, and after the last
+	random   func() float64 // in [0,1)
 
 	entries map[pair]*entry
 	waiting entryHeap // by time: those that aren't due
-	due     entryHeap // by step: those that are
+	due     entryHeap // by rank: those that are
 	free    time.Time // when the next frame may be sent
 }
 
 // entry is the state of a pair.
 type entry struct {
 	pair
-	start time.Time
-	step  int       // how many times announced since start
-	at    time.Time // when it is to be announced next
-	heap  *entryHeap
-	place int // in heap
+	round  uint64 // of probes; 0: the pair is announced
+	start  time.Time
+	step   int       // how many times announced since start, or probed for
+	at     time.Time // what is to be done next
+	once   bool      // next is an announcement out of turn
+	resume time.Time // what at was before that
+	heap   *entryHeap
+	place  int // in heap
 }
 
-func newSchedule(refresh time.Duration, rate int, random func() float64) *schedule {
+func newSchedule(cfg Config, random func() float64) *schedule {
 	s := &schedule{
-		refresh: cmp.Or(refresh, defaultRefresh),
-		gap:     time.Second / time.Duration(cmp.Or(rate, defaultRate)),
-		random:  random,
-		entries: make(map[pair]*entry),
+		refresh:  cmp.Or(cfg.Refresh, defaultRefresh),
+		gap:      time.Second / time.Duration(cmp.Or(cfg.FramesPerSecond, defaultRate)),
+		probes:   cmp.Or(cfg.Probes, defaultProbes),
+		interval: cmp.Or(cfg.ProbeInterval, defaultProbeInterval),
+		random:   random,
+		entries:  make(map[pair]*entry),
 	}
 	s.waiting.less = func(a, b *entry) bool { return a.compare(b) < 0 }
-	s.due.less = func(a, b *entry) bool { return cmp.Or(cmp.Compare(a.step, b.step), a.compare(b)) < 0 }
+	s.due.less = func(a, b *entry) bool { return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.compare(b)) < 0 }
 	return s
+}
+
+// rank orders what is due: first announcements and defences, then probes, then repetitions by their number.
+func (e *entry) rank() int {
+	switch {
+	case e.once:
+		return 0
+	case e.round != 0:
+		return 1
+	case e.step > 0:
+		return 1 + e.step
+	}
+	return 0
 }
 
 // compare orders entries by time, and those of one time by address and interface, so that the order is always the same.
@@ -79,6 +119,25 @@ func (s *schedule) start(p pair, now time.Time) {
 	s.put(e, &s.waiting)
 }
 
+// probe plans a round of probes for p, and takes the place of whatever was planned for it.
+func (s *schedule) probe(p pair, at time.Time, round uint64) {
+	s.stop(p)
+	e := &entry{pair: p, round: round, at: at}
+	s.entries[p] = e
+	s.put(e, &s.waiting)
+}
+
+// once announces p at once, if it is announced at all, and leaves its other times as they are.
+func (s *schedule) once(p pair, now time.Time) {
+	e := s.entries[p]
+	if e == nil || e.round != 0 || e.once || e.step == 0 {
+		return
+	}
+	heap.Remove(e.heap, e.place)
+	e.once, e.resume, e.at = true, e.at, now
+	s.put(e, &s.waiting)
+}
+
 // stop forgets p.
 func (s *schedule) stop(p pair) {
 	if e := s.entries[p]; e != nil {
@@ -87,29 +146,45 @@ func (s *schedule) stop(p pair) {
 	}
 }
 
-// next returns a pair to announce now, and takes it that this is done. If there is nothing to do it returns false, and
-// after how long to ask again; zero means never, until start is called.
-func (s *schedule) next(now time.Time) (p pair, ok bool, wait time.Duration) {
+// next returns what to do now, and takes it that this is done. If there is nothing to do it returns false, and after how
+// long to ask again; zero means never, until something is planned.
+func (s *schedule) next(now time.Time) (t task, ok bool, wait time.Duration) {
 	for len(s.waiting.entries) > 0 && !s.waiting.entries[0].at.After(now) {
 		s.put(heap.Pop(&s.waiting).(*entry), &s.due)
 	}
 	switch {
 	case len(s.due.entries) == 0 && len(s.waiting.entries) == 0:
-		return pair{}, false, 0
+		return task{}, false, 0
 	case len(s.due.entries) == 0:
-		return pair{}, false, s.waiting.entries[0].at.Sub(now)
+		return task{}, false, s.waiting.entries[0].at.Sub(now)
 	case s.free.After(now):
-		return pair{}, false, s.free.Sub(now)
+		return task{}, false, s.free.Sub(now)
 	}
 	e := heap.Pop(&s.due).(*entry)
-	s.advance(e, now)
+	t = task{pair: e.pair, round: e.round}
+	switch {
+	case e.round == 0:
+		s.advance(e, now)
+	case e.step < s.probes:
+		t.kind = taskProbe
+		e.step++
+		e.at = now.Add(s.interval)
+	default:
+		t.kind = taskListened
+		delete(s.entries, e.pair)
+		return t, true, 0
+	}
 	s.put(e, &s.waiting)
-	return e.pair, true, 0
+	return t, true, 0
 }
 
 // advance sets the time of e's next announcement. One that was held up by the pacing moves the following ones: what
 // matters is the distance between two.
 func (s *schedule) advance(e *entry, now time.Time) {
+	if e.once {
+		e.once, e.at = false, e.resume
+		return
+	}
 	late := now.Sub(e.at)
 	e.step++
 	if e.step < len(burst) {

@@ -28,10 +28,10 @@ type sending struct {
 func simulate(s *schedule, from, to time.Duration, frames int) []sending {
 	var out []sending
 	for now := from; now <= to; {
-		p, ok, wait := s.next(epoch.Add(now))
+		t, ok, wait := s.next(epoch.Add(now))
 		switch {
 		case ok:
-			out = append(out, sending{p, now})
+			out = append(out, sending{t.pair, now})
 			s.sent(frames, epoch.Add(now))
 		case wait == 0:
 			return out
@@ -56,7 +56,7 @@ func noJitter() float64 { return 0 }
 
 func TestScheduleOfOne(t *testing.T) {
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-	s := newSchedule(0, 0, noJitter)
+	s := newSchedule(Config{}, noJitter)
 	s.start(pairOf(1), epoch)
 	want := []time.Duration{0, ms(200), ms(1200), ms(2300), ms(3400), ms(4500), ms(94500), ms(184500)}
 	if diff := cmp.Diff(want, times(simulate(s, 0, ms(200000), 2), pairOf(1))); diff != "" {
@@ -77,7 +77,7 @@ func TestScheduleOfOne(t *testing.T) {
 
 func TestScheduleRefreshJitters(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	s := newSchedule(10*time.Second, 0, rng.Float64)
+	s := newSchedule(Config{Refresh: 10 * time.Second}, rng.Float64)
 	s.start(pairOf(1), epoch)
 	at := times(simulate(s, 0, time.Hour, 2), pairOf(1))
 	distinct := make(map[time.Duration]bool)
@@ -97,7 +97,7 @@ func TestScheduleRefreshJitters(t *testing.T) {
 // comes before any other's second.
 func TestScheduleOfThousand(t *testing.T) {
 	const n, rate, frames = 1000, 1000, 2
-	s := newSchedule(0, rate, noJitter)
+	s := newSchedule(Config{FramesPerSecond: rate}, noJitter)
 	for i := range n {
 		s.start(pairOf(i), epoch)
 	}
@@ -135,7 +135,7 @@ func TestScheduleOfThousand(t *testing.T) {
 
 // TestScheduleLateComer: while a thousand addresses are at their repetitions, a new one doesn't queue behind them.
 func TestScheduleLateComer(t *testing.T) {
-	s := newSchedule(0, 100, noJitter)
+	s := newSchedule(Config{FramesPerSecond: 100}, noJitter)
 	for i := range 1000 {
 		s.start(pairOf(i), epoch)
 	}
@@ -153,7 +153,7 @@ func TestScheduleLateComer(t *testing.T) {
 // stopped.
 func TestScheduleAgainstMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
-	s := newSchedule(30*time.Second, 0, rng.Float64)
+	s := newSchedule(Config{Refresh: 30 * time.Second}, rng.Float64)
 	live := make(map[pair]time.Duration)
 	now := time.Duration(0)
 	for range 2000 {
@@ -188,8 +188,8 @@ func TestHerald(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var got []sending
-		h := newHerald(newSchedule(0, 0, noJitter), func(p pair) int {
-			got = append(got, sending{p, time.Since(begin)})
+		h := newHerald(newSchedule(Config{}, noJitter), func(task task) int {
+			got = append(got, sending{task.pair, time.Since(begin)})
 			return 2
 		})
 		ctx, cancel := context.WithCancel(t.Context())
