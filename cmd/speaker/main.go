@@ -27,6 +27,7 @@ type options struct {
 	node          string
 	ignoreExclude bool
 	stateDir      string
+	exclude       string
 }
 
 func (o *options) register(fs *flag.FlagSet) {
@@ -34,6 +35,8 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.node, "node-name", os.Getenv("METALLB_NODE_NAME"), "`name` of this node in Kubernetes")
 	fs.BoolVar(&o.ignoreExclude, "ignore-exclude-lb", false,
 		"announce in spite of the label node.kubernetes.io/exclude-from-external-load-balancers")
+	fs.StringVar(&o.exclude, "exclude-interfaces", "",
+		"comma-separated `patterns` of the names of interfaces that carry nothing (default those of pods and overlays)")
 	fs.StringVar(&o.stateDir, "state-dir", "",
 		"`folder` to save what this speaker knows in, for a restart while the API server is away (default none)")
 	fs.String("ml-labels", "", "accepted for MetalLB's sake, not used: speakers find each other through Service "+kube.SpeakerService)
@@ -54,6 +57,11 @@ func run() error {
 		return errors.New("--ml-bindaddr (or METALLB_ML_BIND_ADDR) is needed: this node's IP address")
 	}
 
+	exclude, err := speaker.ParseExclude(opts.exclude)
+	if err != nil {
+		return fmt.Errorf("--exclude-interfaces: %w", err)
+	}
+
 	logger := opts.Logger(os.Stdout)
 	logger.Info("speaker starts", "version", daemon.Version, "node", opts.node)
 	client, err := kube.NewClient(opts.Kubeconfig, "invar-speaker/"+daemon.Version)
@@ -67,7 +75,7 @@ func run() error {
 		Client: client, Recorder: recorder, Logger: logger,
 		Metrics: speaker.NewMetrics(reg),
 		Node:    opts.node, Namespace: opts.Namespace, ConfigMap: opts.Config, Secret: opts.SecretName,
-		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, StateDir: opts.stateDir, BindAddr: opts.PeerAddr, Port: opts.PeerPort,
+		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, StateDir: opts.stateDir, ExcludeInterfaces: exclude, BindAddr: opts.PeerAddr, Port: opts.PeerPort,
 	})
 	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), s.Run)
 }

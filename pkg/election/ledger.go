@@ -23,6 +23,9 @@ func NewLedger(node string) *Ledger {
 // Claims returns a copy of the winning claims.
 func (l *Ledger) Claims() Claims { return maps.Clone(l.claims) }
 
+// Holder returns the node that holds addr by the winning claim, empty if there is none.
+func (l *Ledger) Holder(addr netip.Addr) string { return l.claims[addr].Node }
+
 // All returns the winning claims, those of one node together: what two nodes tell each other when they meet.
 func (l *Ledger) All() []Claim {
 	return slices.SortedFunc(maps.Values(l.claims), func(a, b Claim) int {

@@ -251,6 +251,13 @@ func (m *Members) AllClaims() []election.Claim {
 	return m.ledger.All()
 }
 
+// Holder returns the node that holds addr by the winning claim, empty if there is none.
+func (m *Members) Holder(addr netip.Addr) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ledger.Holder(addr)
+}
+
 // Claim makes the claims of this node known to all.
 func (m *Members) Claim(claims []election.Claim) {
 	m.merge(claims)

@@ -23,6 +23,8 @@ type inputs struct {
 	class    string // spec.loadBalancerClass to serve
 	// ignoreExclude lets nodes announce that carry the label which excludes them.
 	ignoreExclude bool
+	// abilities are what nodes can carry, as they say; of those that don't, it is not known.
+	abilities map[string]layer2.Abilities
 }
 
 // facts is what follows for the addresses.
@@ -61,7 +63,8 @@ func gather(in inputs) facts {
 				continue // in no pool, and not given by us either: somebody else's
 			}
 			f.services[addr] = append(f.services[addr], svc.Name)
-			eligible[addr] = union(eligible[addr], in.eligible(candidates, svc, pool))
+			able := in.able(in.eligible(candidates, svc, pool), addr, announcement(pool))
+			eligible[addr] = union(eligible[addr], able)
 			if p := svc.AnnounceFrom; p != "" && (prefer[addr] == "" || p < prefer[addr]) {
 				prefer[addr] = p // of several, the same on every node
 			}
@@ -112,6 +115,19 @@ func (in *inputs) eligible(candidates []string, svc kube.Service, pool *config.P
 		names = append(names, name)
 	}
 	return names
+}
+
+// able returns those of nodes that can carry addr. If that is all of them, it is the same slice: then most addresses share
+// one.
+func (in *inputs) able(nodes []string, addr netip.Addr, how layer2.Announcement) []string {
+	unable := func(node string) bool {
+		abilities, known := in.abilities[node]
+		return known && !abilities.CanCarry(addr, how.Interfaces)
+	}
+	if !slices.ContainsFunc(nodes, unable) {
+		return nodes
+	}
+	return slices.DeleteFunc(slices.Clone(nodes), unable)
 }
 
 func poolOf(pools []config.Pool, addr netip.Addr) *config.Pool {

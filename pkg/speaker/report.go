@@ -27,7 +27,10 @@ type announced struct {
 func (s *Speaker) report(f facts, desired map[netip.Addr]layer2.Announcement) {
 	now := map[announced]bool{}
 	begun := map[cache.ObjectName]bool{}
-	for addr := range desired {
+	for addr, how := range desired {
+		if how.Tentative {
+			continue
+		}
 		for _, service := range f.services[addr] {
 			a := announced{service, addr}
 			now[a] = true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ import (
 const (
 	startWait    = 3 * time.Second        // for all listed peers to be reached at the start
 	watchdog     = 100 * time.Millisecond // between looks at the clock
+	claimWait    = 100 * time.Millisecond // for a claim to arrive after its announcement
+	meetEvery    = 500 * time.Millisecond // between two exchanges with one peer
 	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
 	leaveWait    = time.Second            // for the peers to hear that it has left
 	metaWait     = 300 * time.Millisecond // for the peers to hear of this node's state
@@ -45,7 +48,9 @@ type Config struct {
 	LBClass   string // spec.loadBalancerClass to serve; empty: Services without one
 	// IgnoreExclude lets nodes announce in spite of label node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExclude bool
-	BindAddr      netip.Addr // address to talk to peers on
+	// ExcludeInterfaces are patterns of interface names that carry nothing; nil: the usual ones.
+	ExcludeInterfaces []*regexp.Regexp
+	BindAddr          netip.Addr // address to talk to peers on
 	// StateDir is where what this speaker knows is saved, for the case that it comes back while the API server is away. Empty:
 	// nowhere.
 	StateDir string
@@ -58,6 +63,8 @@ type Speaker struct {
 	announcer *layer2.Announcer
 	members   *membership.Members
 	watch     *watch
+	observing sync.Mutex
+	meetings  meetings
 
 	services, slices, nodes, configMap, secret, peerSlices cache.SharedIndexInformer
 
@@ -72,6 +79,8 @@ type Speaker struct {
 	again     time.Time // when to look at everything though nothing has changed; zero: no need
 	draining  bool
 	announced map[announced]bool
+	conflicts map[netip.Addr]layer2.MAC // of which Events have told
+	known     *acquaintances
 }
 
 // New returns a speaker that does nothing before Run.
@@ -90,11 +99,14 @@ func New(cfg Config) *Speaker {
 		watch:      newWatch(),
 		node:       election.NewNode(cfg.Node, membership.MinDetection),
 		announced:  map[announced]bool{},
+		conflicts:  map[netip.Addr]layer2.MAC{},
+		known:      newAcquaintances(),
 	}
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{
 		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
-		OnReply: func(addr netip.Addr) { s.watch.answered(addr, time.Now()) },
+		OnReply: func(addr netip.Addr) { s.watch.answered(addr, time.Now()) }, OnPeer: s.onPeer,
+		ExcludeInterfaces: cfg.ExcludeInterfaces,
 	})
 	return s
 }

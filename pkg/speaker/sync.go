@@ -32,17 +32,33 @@ func (s *Speaker) sync() {
 
 // look returns what this speaker sees, and tells the peers whether it is able to announce.
 func (s *Speaker) look() (facts, election.View) {
-	peers := s.present(s.members.Peers())
+	members := s.members.Peers()
+	peers := s.present(members)
 	s.cfg.Metrics.members.Set(float64(len(peers)))
-	f := gather(s.inputs(peers))
+	in := s.inputs(peers)
+	s.known.meet(members, func(node string) bool { _, ok := in.nodes[node]; return ok })
+	own := s.abilities(in)
+	s.known.of[s.cfg.Node] = own
+	in.abilities = s.known.of
+	s.announcer.SetPeers(s.known.macs(s.cfg.Node))
+	f := gather(in)
 	able := s.canAnnounce(f)
-	if err := s.members.SetMeta(membership.Meta{Announcing: able, Draining: s.draining}, metaWait); err != nil {
-		s.cfg.Logger.Debug("not all peers have heard of this node's state", "err", err)
-	}
+	s.tellMeta(own, able)
 	_, deaf := s.watch.silent()
 	return f, election.View{
 		Now: time.Now(), Addresses: f.addresses, Live: f.live, Draining: f.draining, Known: 1 + len(s.listed()),
-		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf,
+		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Free: s.announcer.Free,
+	}
+}
+
+// tellMeta tells the peers what this node is able to do.
+func (s *Speaker) tellMeta(own layer2.Abilities, able bool) {
+	carry, err := own.MarshalBinary()
+	if err == nil {
+		err = s.members.SetMeta(membership.Meta{Announcing: able, Draining: s.draining, Carry: string(carry)}, metaWait)
+	}
+	if err != nil {
+		s.cfg.Logger.Debug("not all peers have heard of this node's state", "err", err)
 	}
 }
 
@@ -100,6 +116,11 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		a.Quiet = true
 		desired[addr] = a
 	}
+	for _, addr := range d.Probe {
+		a := f.announce[addr]
+		a.Tentative = true
+		desired[addr] = a
+	}
 	s.announcer.Set(desired)
 	s.members.Claim(d.Claims)
 	s.noteMoves(d.Moves)
@@ -107,6 +128,7 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		s.announcer.Reannounce(contested...)
 	}
 	s.report(f, desired)
+	s.reportConflicts(f)
 }
 
 // noteMoves counts and logs what this node has taken over.

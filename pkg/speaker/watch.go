@@ -148,10 +148,57 @@ func (s *Speaker) noteFalls(fell []fall) {
 	}
 }
 
+// maxReported bounds the conflicts that the peers hear of, since a report has to fit in a datagram.
+const maxReported = 8
+
 // observe tells the peers what this node observes.
 func (s *Speaker) observe() {
+	s.observing.Lock() // so that the newer of two observations is told last
+	defer s.observing.Unlock()
 	silent, _ := s.watch.silent()
-	s.members.Report(membership.Observations{Silent: silent})
+	o := membership.Observations{Silent: silent}
+	for _, c := range s.announcer.Conflicts() {
+		if len(o.Conflicts) < maxReported {
+			o.Conflicts = append(o.Conflicts, membership.Conflict{Addr: c.Address, MAC: c.MAC.String(), Interface: c.Interface})
+		}
+	}
+	s.members.Report(o)
+}
+
+// onPeer hears that a peer announces an address that this node holds. A moment later, when the peer's claim has had time to
+// arrive, that means that the two see things differently.
+func (s *Speaker) onPeer(addr netip.Addr, node string) {
+	time.AfterFunc(claimWait, func() {
+		if s.members == nil || s.members.Holder(addr) != s.cfg.Node || !s.meetings.begin(node, time.Now()) {
+			return
+		}
+		s.cfg.Logger.Info("a peer announces what this node holds; asking it", "ip", addr, "node", node)
+		for _, p := range s.members.Peers() {
+			if p.Name == node {
+				s.meetAgain(p)
+			}
+		}
+	})
+}
+
+// meetings keeps exchanges with one peer apart.
+type meetings struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// begin reports whether it is time for another exchange with node.
+func (m *meetings) begin(node string, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.last[node]) < meetEvery {
+		return false
+	}
+	if m.last == nil {
+		m.last = map[string]time.Time{}
+	}
+	m.last[node] = now
+	return true
 }
 
 // meetAgain exchanges claims with a peer that was silent: whatever was said meanwhile, it has not heard.
