@@ -14,7 +14,11 @@ const (
 	// again here only when that peer has heard of it and denied it.
 	Modesty = time.Second
 
-	takeSoon   = 200 * time.Millisecond // before an address is taken a second time, doubled each time
+	// stall is how long a node may go without a Beat before it has to reckon with claims that it has not heard of: the
+	// wire watch replaces a machine that stands still sooner than pauseLimit.
+	stall = 250 * time.Millisecond
+
+	takeSoon   = 200 * time.Millisecond // before an address is taken a second time, doubled each time if the holder lives
 	takeLater  = 10 * time.Second       // at most
 	takeForget = time.Minute            // after which a claim is a first one again
 )
@@ -34,8 +38,9 @@ type View struct {
 	Able bool
 	// Alone reports that no peer is in sight, though the last one that was did not take its leave.
 	Alone bool
-	// Deaf reports that no node answers on the wire of those that this one watches.
-	Deaf bool
+	// Deaf reports that on the wire all nodes are mute that this one watches: see [Sentry.Mute]. Hears reports that one of them
+	// answers. Neither is true as long as none of them has ever answered.
+	Deaf, Hears bool
 	// Free reports whether the LAN was asked for an address and nobody answered. Nil: the LAN need not be asked.
 	Free func(netip.Addr) bool
 }
@@ -115,21 +120,29 @@ type Node struct {
 	name       string
 	pauseLimit time.Duration
 
-	beat   time.Time // of the last Beat
-	able   bool      // as seen last
-	alone  bool      // as seen last
-	deaf   bool      // as seen last
-	silent time.Time // until then it answers for nothing
-	modest time.Time // until then it claims nothing
+	beat    time.Time // of the last Beat
+	stalled bool      // Beat has found a pause
+	able    bool      // as seen last
+	alone   bool      // as seen last
+	deaf    bool      // it was, and has not heard anybody since
+	silent  time.Time // until then it answers for nothing
+	modest  time.Time // until then it claims nothing
 
-	taken map[netip.Addr]taken // what this node took from live peers
+	taken map[netip.Addr]taken // what this node took from peers
 	// wanted are the addresses of the last View. unwanted holds, for those that somebody stopped wanting, how far their claims
 	// had come by then: such a claim says nothing about who uses the address now.
 	wanted   map[netip.Addr]bool
 	unwanted map[netip.Addr]uint64
+	heard    map[netip.Addr]heard // the claims of the last View
 }
 
-// taken is when a node last took an address from a live peer, and for how long it lets a peer have it back since then.
+// heard is a claim, and when this node has heard of it, if it took the holder for dead by then.
+type heard struct {
+	Claim
+	sign time.Time
+}
+
+// taken is when a node last took an address from a peer, and for how long it lets a peer have it back since then.
 type taken struct {
 	at   time.Time
 	wait time.Duration
@@ -145,20 +158,40 @@ func NewNode(name string, pauseLimit time.Duration) *Node {
 		taken:      map[netip.Addr]taken{},
 		wanted:     map[netip.Addr]bool{},
 		unwanted:   map[netip.Addr]uint64{},
+		heard:      map[netip.Addr]heard{},
 	}
 }
 
-// Beat is to be called regularly, and before Decide. It reports whether this node was paused since the last call for so
-// long that peers may have replaced it; then the answer is [DoubtPaused].
+// Beat is to be called regularly, several times in 250 ms, and before Decide. It reports whether this node was paused since the
+// last call for so long that peers may have replaced it; then the answer is [DoubtPaused]. After a shorter pause it answers
+// as before, but claims nothing for a moment: see [Node.Stalled].
 func (n *Node) Beat(now time.Time) (paused bool) {
-	paused = !n.beat.IsZero() && now.Sub(n.beat) > n.pauseLimit
+	gap := time.Duration(0)
+	if !n.beat.IsZero() {
+		gap = now.Sub(n.beat)
+	}
 	n.beat = now
-	return paused
+	if gap > stall {
+		n.stalled = true
+		if modest := now.Add(takeSoon); modest.After(n.modest) {
+			n.modest = modest
+		}
+	}
+	return gap > n.pauseLimit
+}
+
+// Stalled reports, once for each, a pause after which this node may have missed claims. Without ceasing to answer it should
+// exchange claims with its peers.
+func (n *Node) Stalled() bool {
+	stalled := n.stalled
+	n.stalled = false
+	return stalled
 }
 
 // Decide says what to do in the situation v.
 func (n *Node) Decide(v View) Decision {
 	n.noteWanted(v)
+	n.noteHeard(v)
 	if d := n.doubt(v); d.Cause != "" {
 		return Decision{Doubt: d}
 	}
@@ -171,7 +204,7 @@ func (n *Node) Decide(v View) Decision {
 // Asked tells the outcome of a doubt: whether a peer was reached and its claims are known now, or there is no peer to ask.
 func (n *Node) Asked(now time.Time, reached bool) {
 	if reached {
-		n.silent, n.modest = time.Time{}, now.Add(Modesty)
+		n.silent, n.modest, n.deaf = time.Time{}, now.Add(Modesty), false
 	} else {
 		n.silent = now.Add(Fence)
 	}
@@ -201,6 +234,22 @@ func (n *Node) noteWanted(v View) {
 	n.wanted = wanted
 }
 
+// noteHeard remembers when nodes have claimed that this node takes for dead.
+func (n *Node) noteHeard(v View) {
+	now := make(map[netip.Addr]heard, len(v.Addresses))
+	for _, a := range v.Addresses {
+		h := n.heard[a.Addr]
+		if c, ok := v.Claims[a.Addr]; ok && c != h.Claim {
+			h = heard{Claim: c}
+			if !v.Live[c.Node] {
+				h.sign = v.Now
+			}
+		}
+		now[a.Addr] = h
+	}
+	n.heard = now
+}
+
 // doubt compares the situation with the last one.
 func (n *Node) doubt(v View) (d Doubt) {
 	switch {
@@ -208,10 +257,10 @@ func (n *Node) doubt(v View) (d Doubt) {
 		d = DoubtLink
 	case v.Alone && !n.alone && !v.Deaf: // if deaf, the wire says the same: nothing to doubt
 		d = DoubtAlone
-	case !v.Alone && n.alone, !v.Deaf && n.deaf:
+	case !v.Alone && n.alone, v.Hears && n.deaf:
 		d = DoubtReturn
 	}
-	n.able, n.alone, n.deaf = v.Able, v.Alone, v.Deaf
+	n.able, n.alone, n.deaf = v.Able, v.Alone, v.Deaf || n.deaf && !v.Hears
 	return d
 }
 
@@ -300,14 +349,22 @@ func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 }
 
 // mayTake returns when this node may claim addr from holder, zero for now. Two nodes whose caches differ may each hold the
-// other unfit; without a pause between one claim and the next they would take the address from each other thousands of
-// times a second until their caches agree. A failover waits for nothing.
+// other unfit, and two that don't hear each other's answers may each hold the other dead; without a pause between one claim
+// and the next they would take the address from each other thousands of times a second until they agree.
+//
+// A failover waits for nothing, with two exceptions: when this node took the address a moment ago, and when the holder has
+// claimed it since this node took that one for dead. A claim is a sign of life: after a partition it may come before the wire
+// has another one.
 func (n *Node) mayTake(v View, addr netip.Addr, holder string) time.Time {
-	if !v.Live[holder] || v.Draining[holder] {
-		return time.Time{}
-	}
 	t := n.taken[addr]
-	if until := t.at.Add(t.wait); v.Now.Before(until) {
+	until := t.at.Add(t.wait)
+	if !v.Live[holder] || v.Draining[holder] {
+		until = t.at.Add(min(t.wait, takeSoon))
+	}
+	if sign := n.heard[addr].sign.Add(takeSoon); !v.Live[holder] && sign.After(until) {
+		until = sign
+	}
+	if v.Now.Before(until) {
 		return until
 	}
 	if v.Now.Sub(t.at) > takeForget {

@@ -109,6 +109,8 @@ func TestNodeLateToSeeAService(t *testing.T) {
 	w.want(nodes)
 	w.decide()
 	w.claim(vip, "node2", 2) // node2 has seen the next Service, and probed
+	w.want(nodes, vip)
+	w.decide()
 	w.want(nodes[:1], vip)
 	delete(w.Live, "node2")
 	wantDecision(t, "the LAN was asked for this Service already", w.decide(), election.Decision{
@@ -234,6 +236,8 @@ func TestNodeSaysWhy(t *testing.T) {
 			w.Claims = election.Claims{}
 			w.claim(vip, "node2", 1)
 			w.claim(other, "node1", 1)
+			w.want(nodes, vip)
+			w.decide()
 			tt.view(w)
 			if tt.cause == election.CauseFirst {
 				w.want(nodes[:1], vip)

@@ -57,8 +57,12 @@ func (s *Sentry) Gone(gone bool) { s.gone = gone }
 
 // Silent reports whether the node is taken for dead. One that has never answered is not: it may be out of reach for such
 // questions.
-func (s *Sentry) Silent(now time.Time) bool {
-	return s.gone || s.known && s.probes >= minProbes && now.Sub(s.asked) >= s.patience(now)
+func (s *Sentry) Silent(now time.Time) bool { return s.gone || s.Mute(now) }
+
+// Mute reports whether the node's kernel does not answer, though it has before. One whose speaker has ended is not mute: that
+// it says so shows that it is in reach.
+func (s *Sentry) Mute(now time.Time) bool {
+	return s.known && s.probes >= minProbes && now.Sub(s.asked) >= s.patience(now)
 }
 
 // Missing returns for how long the node has left questions unanswered.
@@ -89,25 +93,48 @@ func (s *Sentry) forget(now time.Time) {
 	}
 }
 
-// Watchers returns those of nodes that watch target: all others, or, in a large cluster, the maxWatchers that target's name
-// ranks first. Every node computes the same.
-func Watchers(target string, nodes []string) []string {
-	others := slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return n == target })
-	slices.SortFunc(others, func(a, b string) int {
-		return cmp.Or(cmp.Compare(hash(target, a), hash(target, b)), cmp.Compare(a, b))
-	})
-	return others[:min(len(others), maxWatchers)]
-}
+// Watchers returns those of nodes that watch target: all others, or, in a large cluster, the maxWatchers that follow it on a
+// ring on which the nodes lie in the order of their hashes. So each node has as many to watch as watch it. Every node computes the
+// same.
+func Watchers(target string, nodes []string) []string { return newRing(nodes).next(target, 1) }
 
 // Targets returns those of nodes that node watches, sorted.
 func Targets(node string, nodes []string) []string {
-	var out []string
-	for _, target := range nodes {
-		if slices.Contains(Watchers(target, nodes), node) {
-			out = append(out, target)
-		}
-	}
+	out := newRing(nodes).next(node, -1)
 	slices.Sort(out)
+	return out
+}
+
+// ring holds nodes in the order of their hashes.
+type ring []string
+
+func newRing(nodes []string) ring {
+	type place struct {
+		hash uint64
+		node string
+	}
+	places := make([]place, 0, len(nodes))
+	for _, n := range nodes {
+		places = append(places, place{hash("ring", n), n})
+	}
+	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.node, b.node)) })
+	r := make(ring, 0, len(nodes))
+	for _, p := range places {
+		r = append(r, p.node)
+	}
+	return r
+}
+
+// next returns up to maxWatchers nodes that follow node (step 1) or go before it (step -1); none if it is not on the ring.
+func (r ring) next(node string, step int) []string {
+	at := slices.Index(r, node)
+	if at < 0 {
+		return nil
+	}
+	out := make([]string, 0, maxWatchers)
+	for i := range min(len(r)-1, maxWatchers) {
+		out = append(out, r[(at+step*(i+1)+maxWatchers*len(r))%len(r)])
+	}
 	return out
 }
 
@@ -118,13 +145,20 @@ func Targets(node string, nodes []string) []string {
 // One watcher alone is not believed if there are others: it may be the one that is cut off.
 func Silent(node string, nodes []string, reports map[string][]string) map[string]bool {
 	own := reports[node]
+	said := make(map[string]bool) // by any node
+	for _, silent := range reports {
+		for _, n := range silent {
+			said[n] = true
+		}
+	}
 	out := make(map[string]bool)
-	for _, target := range nodes {
-		if target == node {
+	ring := newRing(nodes)
+	for _, target := range ring {
+		if target == node || !said[target] {
 			continue
 		}
 		voters, votes := 0, 0
-		for _, w := range Watchers(target, nodes) {
+		for _, w := range ring.next(target, 1) {
 			if slices.Contains(own, w) {
 				continue
 			}

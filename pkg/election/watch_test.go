@@ -106,7 +106,11 @@ func TestWatchers(t *testing.T) {
 		}
 		watched := map[string]int{}
 		for _, node := range nodes {
-			for _, target := range election.Targets(node, nodes) {
+			targets := election.Targets(node, nodes)
+			if want := min(n-1, 3); len(targets) != want {
+				t.Errorf("of %d nodes, %s watches %v, want %d", n, node, targets, want)
+			}
+			for _, target := range targets {
 				watched[target]++
 				if target == node {
 					t.Errorf("of %d nodes, %s watches itself", n, node)
@@ -165,6 +169,7 @@ func TestNodeThatMayBeCutOff(t *testing.T) {
 	w.Known = 3
 	w.claim(vip, "node1", 1)
 	w.claim(other, "node2", 1)
+	w.decide()
 	w.Live = map[string]bool{"node1": true}
 	w.want(nodes[:1], vip, other)
 	w.Deaf = true

@@ -19,6 +19,13 @@ func (s *Speaker) listed() []netip.AddrPort {
 	return out
 }
 
+// catchUp exchanges claims with a peer while this node goes on answering: it may have missed some.
+func (s *Speaker) catchUp() {
+	if err := s.members.JoinAny(s.listed, election.DoubtPaused.Wait); err != nil {
+		s.cfg.Logger.Debug("no peer reached after a short pause", "err", err)
+	}
+}
+
 // rejoin is for when what this node knows may be from the past. It answers for nothing until it has exchanged claims with
 // one of its peers, or found that none is in reach.
 func (s *Speaker) rejoin(d election.Doubt) {

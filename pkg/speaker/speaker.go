@@ -279,5 +279,8 @@ func (s *Speaker) loop(ctx context.Context) {
 			s.sync()
 		}
 		s.node.Beat(time.Now()) // asking the peers may have taken long
+		if s.node.Stalled() {
+			go s.catchUp()
+		}
 	}
 }

@@ -44,10 +44,10 @@ func (s *Speaker) look() (facts, election.View) {
 	f := gather(in)
 	able := s.canAnnounce(f)
 	s.tellMeta(own, able)
-	_, deaf := s.watch.silent()
+	deaf, hears := s.watch.hears()
 	return f, election.View{
 		Now: time.Now(), Addresses: f.addresses, Live: f.live, Draining: f.draining, Known: 1 + len(s.listed()),
-		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Free: s.announcer.Free,
+		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Hears: hears, Free: s.announcer.Free,
 	}
 }
 

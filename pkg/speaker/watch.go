@@ -24,7 +24,9 @@ type watch struct {
 type target struct {
 	membership.Peer
 	election.Sentry
-	silent bool
+	heard  bool      // it has ever answered
+	mute   bool      // its kernel does not answer any more
+	silent bool      // it is mute, or its speaker has ended
 	since  time.Time // of silent
 }
 
@@ -54,6 +56,7 @@ func (w *watch) answered(addr netip.Addr, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t := w.byAddr[addr]; t != nil {
+		t.heard = true
 		t.Answered(now)
 	}
 }
@@ -79,6 +82,9 @@ func (w *watch) tick(now time.Time, ask func(netip.Addr) error, ended func(membe
 	w.lastTick = now
 	for _, t := range w.targets {
 		t.Gone(ended(t.Peer))
+		if !late {
+			t.mute = t.Mute(now)
+		}
 		if silent := t.Silent(now); silent != t.silent && !late {
 			t.silent, t.since = silent, now
 			if silent {
@@ -94,8 +100,8 @@ func (w *watch) tick(now time.Time, ask func(netip.Addr) error, ended func(membe
 	return c
 }
 
-// silent returns the nodes that don't answer, sorted, and whether these are all that are watched.
-func (w *watch) silent() (names []string, all bool) {
+// silent returns the nodes that are silent, sorted.
+func (w *watch) silent() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(w.targets)) {
@@ -103,7 +109,19 @@ func (w *watch) silent() (names []string, all bool) {
 			names = append(names, name)
 		}
 	}
-	return names, len(names) > 0 && len(names) == len(w.targets)
+	return names
+}
+
+// hears reports whether all are mute that are watched, and whether one of them answers.
+func (w *watch) hears() (deaf, hears bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	deaf = len(w.targets) > 0
+	for _, t := range w.targets {
+		deaf = deaf && t.mute
+		hears = hears || t.heard && !t.mute
+	}
+	return deaf, hears
 }
 
 // silentSince returns when node fell silent; zero if it is not.
@@ -155,8 +173,7 @@ const maxReported = 8
 func (s *Speaker) observe() {
 	s.observing.Lock() // so that the newer of two observations is told last
 	defer s.observing.Unlock()
-	silent, _ := s.watch.silent()
-	o := membership.Observations{Silent: silent}
+	o := membership.Observations{Silent: s.watch.silent()}
 	for _, c := range s.announcer.Conflicts() {
 		if len(o.Conflicts) < maxReported {
 			o.Conflicts = append(o.Conflicts, membership.Conflict{Addr: c.Address, MAC: c.MAC.String(), Interface: c.Interface})
