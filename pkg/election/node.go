@@ -41,6 +41,9 @@ type View struct {
 	// Deaf reports that on the wire all nodes are mute that this one watches: see [Sentry.Mute]. Hears reports that one of them
 	// answers. Neither is true as long as none of them has ever answered.
 	Deaf, Hears bool
+	// Blocked reports that the speakers can't talk to each other, though they live. Then claims mean nothing, and Addresses and
+	// Live come from another source that is the same for all nodes, the API server.
+	Blocked bool
 	// Free reports whether the LAN was asked for an address and nobody answered. Nil: the LAN need not be asked.
 	Free func(netip.Addr) bool
 }
@@ -134,6 +137,8 @@ type Node struct {
 	wanted   map[netip.Addr]bool
 	unwanted map[netip.Addr]uint64
 	heard    map[netip.Addr]heard // the claims of the last View
+	// bare are the addresses held without a claim.
+	bare map[netip.Addr]bool
 }
 
 // heard is a claim, and when this node has heard of it, if it took the holder for dead by then.
@@ -192,6 +197,9 @@ func (n *Node) Stalled() bool {
 func (n *Node) Decide(v View) Decision {
 	n.noteWanted(v)
 	n.noteHeard(v)
+	if v.Blocked {
+		return n.chooseBare(v)
+	}
 	if d := n.doubt(v); d.Cause != "" {
 		return Decision{Doubt: d}
 	}
@@ -283,6 +291,28 @@ func (n *Node) choose(v View) Decision {
 	return d
 }
 
+// chooseBare follows the plan that all nodes make alike if they leave claims aside. Whether they really all do is for the LAN to
+// say: nothing is held that another host answers for.
+func (n *Node) chooseBare(v View) Decision {
+	var d Decision
+	plan := Plan(v.Addresses, v.Draining, nil)
+	bare := make(map[netip.Addr]bool)
+	for _, a := range v.Addresses {
+		addr, current := a.Addr, v.Claims[a.Addr]
+		own := current.Node == n.name && current.Seq > n.unwanted[addr]
+		switch {
+		case plan[addr] != n.name:
+		case n.bare[addr], own, v.Free == nil, v.Free(addr):
+			bare[addr] = true
+			d.Hold = append(d.Hold, addr)
+		default:
+			d.Probe = append(d.Probe, addr)
+		}
+	}
+	n.bare = bare
+	return d
+}
+
 // take claims a.
 func (n *Node) take(v View, a Address, d *Decision) {
 	d.Moves = append(d.Moves, n.move(v, a))
@@ -326,11 +356,13 @@ func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 			return leave
 		}
 		return hold // even if another node should: until that one has claimed it
+	case n.bare[a.Addr] && !proven && len(a.Eligible) > 0:
+		return claim // held without one, while claims meant nothing
 	case planned != n.name:
 		return leave
-	case v.Known > 2 && v.Alone:
+	case v.Known > 2 && v.Alone && !v.Hears:
 		return quiet
-	case v.Known > 2 && v.Deaf:
+	case v.Known > 2 && (v.Alone || v.Deaf):
 		return leave
 	case v.Now.Before(n.modest):
 		d.again(n.modest)

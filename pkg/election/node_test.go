@@ -249,3 +249,50 @@ func TestNodeSaysWhy(t *testing.T) {
 		})
 	}
 }
+
+// TestNodeBlocked is about nodes that can't talk to each other: each follows the plan that all make alike, and takes nothing
+// that is in use.
+func TestNodeBlocked(t *testing.T) {
+	w := start(vip, other)
+	w.claim(vip, "node2", 1)
+	w.Blocked = true
+	w.want(nodes[:1], vip, other)
+	free := map[netip.Addr]bool{}
+	w.Free = func(a netip.Addr) bool { return free[a] }
+	wantDecision(t, "the LAN is asked first", w.decide(), election.Decision{Probe: vips(vip, other)})
+	free[other] = true
+	wantDecision(t, "one is free", w.decide(), election.Decision{Hold: vips(other), Probe: vips(vip)})
+	clear(free)
+	wantDecision(t, "what it holds it keeps", w.decide(), election.Decision{Hold: vips(other), Probe: vips(vip)})
+	w.want(nodes[1:2], vip, other)
+	wantDecision(t, "the plan says another node", w.decide(), election.Decision{})
+
+	free[other] = true
+	w.want(nodes[:1], vip, other)
+	w.decide()
+	clear(free)
+	w.Blocked = false
+	w.want(nodes, vip, other)
+	w.claim(vip, "node2", 1)
+	wantDecision(t, "they can talk again", w.decide(), election.Decision{
+		Hold: vips(other), Claims: []election.Claim{{Addr: other, Node: "node1", Seq: 1}},
+	})
+}
+
+// TestNodeAloneThatHears is about a node whose heartbeats no peer answers, while the wire says that they live: it holds what it
+// holds, and no more.
+func TestNodeAloneThatHears(t *testing.T) {
+	w := start(vip, other)
+	w.Known = 3
+	w.claim(vip, "node1", 1)
+	w.claim(other, "node2", 1)
+	w.Hears = true
+	w.decide()
+	w.Live = map[string]bool{"node1": true}
+	w.want(nodes[:1], vip, other)
+	w.Alone = true
+	wantDecision(t, "alone", w.decide(), election.Decision{Doubt: election.DoubtAlone})
+	w.node.Asked(w.Now, false)
+	w.pass(election.Fence)
+	wantDecision(t, "after the fence", w.decide(), election.Decision{Hold: vips(vip)})
+}

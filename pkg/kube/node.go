@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -67,6 +68,31 @@ func ServingOf(inf cache.SharedIndexInformer, service cache.ObjectName) Serving 
 // serves reports whether an endpoint takes traffic; by discovery/v1, an unknown state of ready counts as true.
 func serves(c discoveryv1.EndpointConditions) bool {
 	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
+}
+
+// Speaker is a speaker as Kubernetes knows it.
+type Speaker struct {
+	Node string
+	Addr netip.Addr
+}
+
+// ReadySpeakers returns the ready endpoints of an informer made by ServiceSlices, sorted by node.
+func ReadySpeakers(inf cache.SharedIndexInformer) []Speaker {
+	var out []Speaker
+	for _, slice := range List[discoveryv1.EndpointSlice](inf) {
+		for _, e := range slice.Endpoints {
+			if e.NodeName == nil || e.Conditions.Ready != nil && !*e.Conditions.Ready {
+				continue
+			}
+			for _, s := range e.Addresses {
+				if a, err := parseAddr(s); err == nil {
+					out = append(out, Speaker{Node: *e.NodeName, Addr: a})
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Speaker) int { return cmp.Or(cmp.Compare(a.Node, b.Node), a.Addr.Compare(b.Addr)) })
+	return slices.Compact(out)
 }
 
 // Addresses returns the endpoint addresses of an informer made by ServiceSlices, ready or not, sorted.

@@ -19,6 +19,7 @@ type Metrics struct {
 	moves     *prometheus.CounterVec
 	failover  *prometheus.HistogramVec
 	silences  prometheus.Counter
+	blocked   prometheus.Gauge
 }
 
 // NewMetrics registers the metrics with reg.
@@ -52,6 +53,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.silences = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "invar_speaker_suspicions_total", Help: "Times that a node fell silent on the wire, as seen by this speaker.",
 	})
-	reg.MustRegister(m.announced, m.members, m.claims, m.rejoins, m.moves, m.failover, m.silences)
+	m.blocked = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "invar_speaker_blocked_bool",
+		Help: "1 if this speaker can talk to no other, though they are ready and their nodes answer on the LAN.",
+	})
+	reg.MustRegister(m.announced, m.members, m.claims, m.rejoins, m.moves, m.failover, m.silences, m.blocked)
 	return m
 }

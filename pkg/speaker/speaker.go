@@ -28,6 +28,8 @@ import (
 const (
 	startWait    = 3 * time.Second        // for all listed peers to be reached at the start
 	watchdog     = 100 * time.Millisecond // between looks at the clock
+	blockedWait  = 5 * time.Second        // before speakers that nobody can talk to are taken for blocked
+	lonelyEvery  = time.Second            // between looks whether they are
 	claimWait    = 100 * time.Millisecond // for a claim to arrive after its announcement
 	meetEvery    = 500 * time.Millisecond // between two exchanges with one peer
 	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
@@ -75,12 +77,15 @@ type Speaker struct {
 	unsaved atomic.Bool // something may have changed since the state was saved
 
 	// The rest belongs to the goroutine of work.
-	node      *election.Node
-	again     time.Time // when to look at everything though nothing has changed; zero: no need
-	draining  bool
-	announced map[announced]bool
-	conflicts map[netip.Addr]layer2.MAC // of which Events have told
-	known     *acquaintances
+	node        *election.Node
+	again       time.Time // when to look at everything though nothing has changed; zero: no need
+	draining    bool
+	lonely      bool // no peer is a member, though some are ready
+	blocked     blockage
+	saidBlocked bool
+	announced   map[announced]bool
+	conflicts   map[netip.Addr]layer2.MAC // of which Events have told
+	known       *acquaintances
 }
 
 // New returns a speaker that does nothing before Run.

@@ -27,27 +27,35 @@ func (s *Speaker) sync() {
 		return
 	}
 	s.again = d.Again
+	if s.lonely { // nobody tells when a peer begins to answer on the wire
+		s.again = earlier(s.again, time.Now().Add(lonelyEvery))
+	}
 	s.act(f, d)
 }
 
 // look returns what this speaker sees, and tells the peers whether it is able to announce.
 func (s *Speaker) look() (facts, election.View) {
 	members := s.members.Peers()
-	peers := s.present(members)
+	peers, blocked := s.present(members)
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	in := s.inputs(peers)
 	s.known.meet(members, func(node string) bool { _, ok := in.nodes[node]; return ok })
 	own := s.abilities(in)
 	s.known.of[s.cfg.Node] = own
 	in.abilities = s.known.of
-	s.announcer.SetPeers(s.known.macs(s.cfg.Node))
+	if blocked {
+		s.announcer.SetPeers(nil) // what they hold is not free
+	} else {
+		s.announcer.SetPeers(s.known.macs(s.cfg.Node))
+	}
 	f := gather(in)
 	able := s.canAnnounce(f)
 	s.tellMeta(own, able)
 	deaf, hears := s.watch.hears()
 	return f, election.View{
 		Now: time.Now(), Addresses: f.addresses, Live: f.live, Draining: f.draining, Known: 1 + len(s.listed()),
-		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Hears: hears, Free: s.announcer.Free,
+		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Hears: hears, Blocked: blocked,
+		Free: s.announcer.Free,
 	}
 }
 
@@ -128,7 +136,9 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		s.announcer.Reannounce(contested...)
 	}
 	s.report(f, desired)
-	s.reportConflicts(f)
+	if !s.blocked.now { // then peers count as strangers
+		s.reportConflicts(f)
+	}
 }
 
 // noteMoves counts and logs what this node has taken over.

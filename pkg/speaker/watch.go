@@ -225,11 +225,19 @@ func (s *Speaker) meetAgain(p membership.Peer) {
 	}
 }
 
-// present takes away the peers that are dead on the wire, and sees to it that this node watches whom it should.
-func (s *Speaker) present(peers []membership.Peer) []membership.Peer {
+// present returns the peers that live, this node included, and sees to it that this node watches whom it should. It leaves out
+// those that are dead on the wire. If the speakers can't talk to each other it returns those that Kubernetes calls ready.
+func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, blocked bool) {
 	byName := map[string]membership.Peer{}
-	for _, p := range peers {
+	for _, p := range members {
 		if !p.Meta.Observer {
+			byName[p.Name] = p
+		}
+	}
+	var ready []membership.Peer
+	if len(byName) <= 1 {
+		ready = s.ready()
+		for _, p := range ready { // whether they answer on the wire is of interest
 			byName[p.Name] = p
 		}
 	}
@@ -239,12 +247,21 @@ func (s *Speaker) present(peers []membership.Peer) []membership.Peer {
 		targets = append(targets, byName[name])
 	}
 	s.watch.set(targets)
+	if s.lonely = len(ready) > 1; s.lonely {
+		_, hears := s.watch.hears()
+		blocked = s.blocked.note(hears, time.Now())
+	} else {
+		s.blocked = blockage{}
+	}
+	s.noteBlocked(blocked)
+	if blocked {
+		return ready, true
+	}
 	s.members.Attend(targets)
-
 	reports := map[string][]string{}
 	for node, o := range s.members.Reports() {
 		reports[node] = o.Silent
 	}
 	silent := election.Silent(s.cfg.Node, names, reports)
-	return slices.DeleteFunc(slices.Clone(peers), func(p membership.Peer) bool { return silent[p.Name] || p.Meta.Observer })
+	return slices.DeleteFunc(slices.Clone(members), func(p membership.Peer) bool { return silent[p.Name] || p.Meta.Observer }), false
 }

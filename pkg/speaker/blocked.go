@@ -1,0 +1,66 @@
+package speaker
+
+import (
+	"time"
+
+	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/membership"
+)
+
+// blockage says whether the speakers can't talk to each other though they live: no peer is a member, Kubernetes calls some
+// ready, and one of these answers on the wire. That takes a while to be sure: a cluster that starts looks alike.
+type blockage struct {
+	since time.Time // when it began to look so; zero: it does not
+	now   bool
+}
+
+// note takes in whether a ready peer answers on the wire, and returns whether the speakers are blocked.
+func (b *blockage) note(hears bool, now time.Time) bool {
+	switch {
+	case !hears:
+		*b = blockage{}
+	case b.since.IsZero():
+		b.since = now
+	case now.Sub(b.since) >= blockedWait:
+		b.now = true
+	}
+	return b.now
+}
+
+// ready returns the speakers that Kubernetes calls ready, this one included even if it is not: it can announce by what it
+// knows.
+func (s *Speaker) ready() []membership.Peer {
+	self := membership.Peer{Name: s.cfg.Node, Addr: s.cfg.BindAddr, Port: uint16(s.cfg.Port), Meta: membership.Meta{Announcing: true}}
+	peers := []membership.Peer{self}
+	for _, sp := range kube.ReadySpeakers(s.peerSlices) {
+		if sp.Node != s.cfg.Node && sp.Addr.Is4() == s.cfg.BindAddr.Is4() {
+			peers = append(peers, membership.Peer{Name: sp.Node, Addr: sp.Addr, Port: self.Port, Meta: self.Meta})
+		}
+	}
+	return peers
+}
+
+// noteBlocked tells loudly when the speakers turn out to be blocked, and when they are not any more.
+func (s *Speaker) noteBlocked(blocked bool) {
+	s.cfg.Metrics.blocked.Set(0)
+	if blocked {
+		s.cfg.Metrics.blocked.Set(1)
+	}
+	switch {
+	case blocked && !s.saidBlocked:
+		s.cfg.Logger.Error("no other speaker can be talked to, though Kubernetes calls them ready and their nodes answer on the LAN: "+
+			"is TCP and UDP to this port blocked between the nodes? Until it is open, each address is announced by the node that "+
+			"its hash gives, and failures are noticed only when Kubernetes notices them", "port", s.cfg.Port)
+	case !blocked && s.saidBlocked:
+		s.cfg.Logger.Info("other speakers can be talked to again")
+	}
+	s.saidBlocked = blocked
+}
+
+// earlier returns the earlier of two times, of which a may be zero for never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
