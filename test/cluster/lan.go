@@ -178,23 +178,14 @@ func (c *Cluster) Holder(ctx context.Context, addr netip.Addr) (string, error) {
 	return "", fmt.Errorf("%s is answered by %s, which is no host of the lab", addr, macs[0])
 }
 
-// HTTP returns a client that makes each request from a host on a connection of its own.
-func (c *Cluster) HTTP(host string) *http.Client {
-	return &http.Client{Transport: &http.Transport{
+// Get makes an HTTP request from a host on a connection of its own.
+func (c *Cluster) Get(ctx context.Context, host string, addr netip.AddrPort) (code int, body string, err error) {
+	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
-			to, err := netip.ParseAddrPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return c.dial(host, to, time.Second)
+		DialContext: func(_ context.Context, _, _ string) (net.Conn, error) {
+			return c.dial(host, addr, time.Second)
 		},
 	}, Timeout: 3 * time.Second}
-}
-
-// Get makes an HTTP request from a host.
-func (c *Cluster) Get(ctx context.Context, host string, addr netip.AddrPort) (code int, body string, err error) {
-	client := c.HTTP(host)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+"/", nil)
 	if err != nil {
 		return 0, "", err

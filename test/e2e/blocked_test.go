@@ -5,11 +5,11 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/invar-lb/invar/test/cluster"
 )
@@ -59,7 +59,7 @@ func block(t *testing.T, node string) {
 
 func unblock(t *testing.T, node string) {
 	t.Helper()
-	_, err := lab.Run(context.WithoutCancel(t.Context()), node, "nft", "destroy table inet invar_test")
+	_, err := lab.Run(context.WithoutCancel(t.Context()), node, "nft", "delete table inet invar_test")
 	if err != nil && !strings.Contains(err.Error(), "No such file") {
 		t.Error(err)
 	}
@@ -68,32 +68,21 @@ func unblock(t *testing.T, node string) {
 // wantBlocked waits for all speakers to say whether they can talk to others.
 func wantBlocked(t *testing.T, value string) {
 	t.Helper()
-	eventually(t, "invar_speaker_blocked_bool is "+value+" everywhere", func(ctx context.Context) error {
-		for _, h := range lab.Nodes() {
-			text, err := metrics(ctx, h)
+	line := "invar_speaker_blocked_bool " + value
+	eventually(t, line+" everywhere", func(ctx context.Context) error {
+		pods, err := lab.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "component=speaker"})
+		if err != nil {
+			return err
+		}
+		for _, p := range pods.Items {
+			got, err := metrics(ctx, p.Name, "invar_speaker_blocked_bool")
+			if err == nil && !slices.Equal(got, []string{line}) {
+				err = fmt.Errorf("on %s: %q", p.Spec.NodeName, got)
+			}
 			if err != nil {
 				return err
-			}
-			if !strings.Contains(text, "\ninvar_speaker_blocked_bool "+value+"\n") {
-				return fmt.Errorf("not on %s", h.Name)
 			}
 		}
 		return nil
 	})
-}
-
-// metrics returns what the speaker of a node says on its metrics endpoint.
-func metrics(ctx context.Context, h cluster.Host) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
-		"http://"+netip.AddrPortFrom(h.IPv4, 7472).String()+"/metrics", nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := lab.HTTP(cluster.Client).Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return string(b), err
 }
