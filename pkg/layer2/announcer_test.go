@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,19 +35,20 @@ type lab struct {
 	t          *testing.T
 	interfaces map[string]netif.Interface
 	responders map[string]*fakeResponder // the last one opened on each interface
-	changes    int
+	changes    atomic.Int64
 	cancel     context.CancelFunc
 	done       chan error
 
-	mu   sync.Mutex
-	sent []string         // announcements, "address interface"
-	errs map[string]error // of the responders, by interface
+	wire    sync.Mutex                         // guards the rest
+	sent    []string                           // "address interface", with "probe " before that for probes
+	errs    map[string]error                   // of the responders, by interface
+	onProbe func(name string, addr netip.Addr) // if set
 }
 
 // forget returns what was announced since the last call.
 func (l *lab) forget() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.wire.Lock()
+	defer l.wire.Unlock()
 	sent := l.sent
 	l.sent = nil
 	slices.Sort(sent)
@@ -55,9 +57,9 @@ func (l *lab) forget() []string {
 
 // fail makes the responder of an interface fail, or work again if err is nil.
 func (l *lab) fail(name string, err error) {
-	l.mu.Lock()
+	l.wire.Lock()
 	l.errs[name] = err
-	l.mu.Unlock()
+	l.wire.Unlock()
 	l.responders[name].cfg.OnState()
 	synctest.Wait()
 }
@@ -89,11 +91,14 @@ func (r *fakeResponder) send(addr netip.Addr, tentative bool, prefix string) (in
 	if err := r.Err(); err != nil || entry.Counter == nil || entry.Tentative != tentative || r.done {
 		return 0, err
 	}
-	r.lab.mu.Lock()
-	defer r.lab.mu.Unlock()
+	r.lab.wire.Lock()
+	defer r.lab.wire.Unlock()
 	r.lab.sent = append(r.lab.sent, prefix+addr.String()+" "+r.cfg.Interface.Name)
 	if tentative {
 		r.cfg.Stats.Probes.Add(1)
+		if r.lab.onProbe != nil {
+			r.lab.onProbe(r.cfg.Interface.Name, addr)
+		}
 	}
 	return 1, nil
 }
@@ -102,8 +107,8 @@ func (r *fakeResponder) Err() error {
 	if r.lab == nil {
 		return nil
 	}
-	r.lab.mu.Lock()
-	defer r.lab.mu.Unlock()
+	r.lab.wire.Lock()
+	defer r.lab.wire.Unlock()
 	return r.lab.errs[r.cfg.Interface.Name]
 }
 
@@ -126,7 +131,7 @@ func inLab(t *testing.T, cfg Config, body func(l *lab)) {
 		l := &lab{t: t, interfaces: make(map[string]netif.Interface), responders: make(map[string]*fakeResponder)}
 		l.errs = make(map[string]error)
 		cfg.OnChange = func() {
-			l.changes++
+			l.changes.Add(1)
 			l.CanCarry(vip, Announcement{}) // no lock is held
 			l.State()
 		}
@@ -343,7 +348,7 @@ func TestResponderFails(t *testing.T) {
 		l.set(vip)
 		synctest.Wait()
 		l.forget()
-		before := l.changes
+		before := l.changes.Load()
 		denied := errors.New("operation not permitted")
 		l.fail("eth0", denied)
 		ok, reason := l.CanCarry(vip, Announcement{})
@@ -353,8 +358,8 @@ func TestResponderFails(t *testing.T) {
 		if ok, _ := l.CanCarry(remote, Announcement{}); !ok {
 			t.Error("eth1 can't carry what all interfaces may")
 		}
-		if l.changes != before+1 || !l.Ready() {
-			t.Errorf("%d changes, want 1; Ready = %v", l.changes-before, l.Ready())
+		if l.changes.Load() != before+1 || !l.Ready() {
+			t.Errorf("%d changes, want 1; Ready = %v", l.changes.Load()-before, l.Ready())
 		}
 		l.fail("eth1", denied)
 		if l.Ready() {
@@ -370,17 +375,17 @@ func TestResponderFails(t *testing.T) {
 
 func TestOnChange(t *testing.T) {
 	inLab(t, Config{}, func(l *lab) {
-		if l.changes != 1 {
-			t.Errorf("%d changes after the first scan, want 1", l.changes)
+		if l.changes.Load() != 1 {
+			t.Errorf("%d changes after the first scan, want 1", l.changes.Load())
 		}
 		l.set(vip)
 		synctest.Wait()
-		if l.changes != 1 {
+		if l.changes.Load() != 1 {
 			t.Error("Set changes what the interfaces can carry")
 		}
 		l.change("eth0", func(i *netif.Interface) { i.Skip = netif.SkipDown })
-		if l.changes != 2 {
-			t.Errorf("%d changes after an interface went down, want 2", l.changes)
+		if l.changes.Load() != 2 {
+			t.Errorf("%d changes after an interface went down, want 2", l.changes.Load())
 		}
 	})
 }

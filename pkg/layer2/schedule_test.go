@@ -22,17 +22,24 @@ func pairOf(n int) pair {
 type sending struct {
 	pair pair
 	at   time.Duration // since epoch
+	kind taskKind
 }
 
-// simulate asks s from one time to another, both since epoch, and sends frames for each announcement.
+// simulate asks s from one time to another, both since epoch, and sends frames for each announcement and one for each
+// probe.
 func simulate(s *schedule, from, to time.Duration, frames int) []sending {
 	var out []sending
 	for now := from; now <= to; {
 		t, ok, wait := s.next(epoch.Add(now))
 		switch {
 		case ok:
-			out = append(out, sending{t.pair, now})
-			s.sent(frames, epoch.Add(now))
+			out = append(out, sending{t.pair, now, t.kind})
+			switch t.kind {
+			case taskAnnounce:
+				s.sent(frames, epoch.Add(now))
+			case taskProbe:
+				s.sent(1, epoch.Add(now))
+			}
 		case wait == 0:
 			return out
 		default:
@@ -184,12 +191,143 @@ func TestScheduleAgainstMap(t *testing.T) {
 	}
 }
 
+func TestScheduleProbes(t *testing.T) {
+	s := newSchedule(Config{}, noJitter)
+	s.probe(pairOf(1), epoch.Add(5*ms), 7)
+	want := []sending{
+		{pairOf(1), 5 * ms, taskProbe},
+		{pairOf(1), 155 * ms, taskProbe},
+		{pairOf(1), 305 * ms, taskProbe},
+		{pairOf(1), 455 * ms, taskListened},
+	}
+	got := simulate(s, 0, 100*ms, 2)
+	s.once(pairOf(1), epoch.Add(100*ms)) // not announced: nothing to defend
+	got = append(got, simulate(s, 100*ms, time.Hour, 2)...)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(sending{}, pair{}), compareAddr); diff != "" {
+		t.Errorf("round (-want +got):\n%s", diff)
+	}
+	if _, ok, wait := s.next(epoch.Add(time.Hour)); ok || wait != 0 || len(s.entries) > 0 {
+		t.Errorf("something is planned after the round: %v %v", ok, wait)
+	}
+	s.probe(pairOf(1), epoch.Add(time.Hour), 8)
+	s.start(pairOf(1), epoch.Add(time.Hour))
+	if got := simulate(s, time.Hour, time.Hour, 2); len(got) != 1 || got[0].kind != taskAnnounce {
+		t.Errorf("claimed: %v", got)
+	}
+}
+
+// TestScheduleOnce: an announcement out of turn leaves the others where they are.
+func TestScheduleOnce(t *testing.T) {
+	s := newSchedule(Config{}, noJitter)
+	s.start(pairOf(1), epoch)
+	s.once(pairOf(1), epoch) // the first is due anyway
+	s.once(pairOf(2), epoch)
+	var got []sending
+	for _, at := range []time.Duration{700 * ms, 10 * time.Second} {
+		got = append(got, simulate(s, 0, at-1, 2)...)
+		s.once(pairOf(1), epoch.Add(at))
+		s.once(pairOf(1), epoch.Add(at))
+		got = append(got, simulate(s, at, at, 2)...)
+	}
+	got = append(got, simulate(s, 11*time.Second, 100*time.Second, 2)...)
+	want := []time.Duration{0, 200 * ms, 700 * ms, 1200 * ms, 2300 * ms, 3400 * ms, 4500 * ms, 10 * time.Second, 94500 * ms}
+	if diff := cmp.Diff(want, times(got, pairOf(1))); diff != "" {
+		t.Errorf("times (-want +got):\n%s", diff)
+	}
+}
+
+// TestSchedulePriorities has a thousand addresses probed for at once, on two interfaces each, while others become held and
+// are defended, under random loads: nothing is sent faster than the rate, first announcements and defences don't wait for
+// probes, probes keep their distance and are all sent, and every round ends.
+func TestSchedulePriorities(t *testing.T) {
+	for seed := range uint64(30) {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		rate := 200 + rng.IntN(4000)
+		s := newSchedule(Config{FramesPerSecond: rate}, rng.Float64)
+		probing, urgent := 200+rng.IntN(1800), make(map[pair]time.Duration)
+		for i := range probing {
+			s.probe(pairOf(i), epoch.Add(time.Duration(rng.IntN(2))*ms), uint64(i+1))
+		}
+		var got []sending
+		now := time.Duration(0)
+		for i := range 50 {
+			step := time.Duration(rng.IntN(200)) * ms
+			got = append(got, simulate(s, now, now+step, 2)...)
+			now += step
+			p := pairOf(10000 + i)
+			s.start(p, epoch.Add(now))
+			urgent[p] = now
+			if i > 20 {
+				p := pairOf(10000 + i - 20)
+				if s.entries[p].step > 0 {
+					s.once(p, epoch.Add(now))
+					urgent[p] = now
+				}
+			}
+			for p, since := range urgent {
+				for _, g := range got {
+					if g.pair == p && g.at >= since {
+						delete(urgent, p)
+						if late := g.at - since; late > 4*time.Second/time.Duration(rate)+10*ms {
+							t.Fatalf("seed %d: %v waited %v at %d frames/s", seed, p, late, rate)
+						}
+						break
+					}
+				}
+			}
+		}
+		got = append(got, simulate(s, now, now+time.Minute, 2)...)
+		checkRate(t, got, rate)
+		checkRounds(t, got, probing)
+	}
+}
+
+// checkRate fails the test if in any second there are more frames than the rate allows, and what may be caught up.
+func checkRate(t *testing.T, got []sending, rate int) {
+	t.Helper()
+	window, frames := 0, 0
+	cost := map[taskKind]int{taskAnnounce: 2, taskProbe: 1}
+	for _, g := range got {
+		for got[window].at <= g.at-time.Second {
+			frames -= cost[got[window].kind]
+			window++
+		}
+		if frames += cost[g.kind]; frames > rate+rate*int(credit)/int(time.Second)+2 {
+			t.Fatalf("%d frames in the second before %v, want at most %d", frames, g.at, rate)
+		}
+	}
+}
+
+// checkRounds fails the test unless there are n whole rounds, each with its distances.
+func checkRounds(t *testing.T, got []sending, n int) {
+	t.Helper()
+	rounds := make(map[pair][]sending)
+	for _, g := range got {
+		if g.kind != taskAnnounce {
+			rounds[g.pair] = append(rounds[g.pair], g)
+		}
+	}
+	if len(rounds) != n {
+		t.Fatalf("%d rounds, want %d", len(rounds), n)
+	}
+	for p, round := range rounds {
+		if len(round) != 4 || round[3].kind != taskListened {
+			t.Fatalf("%v: %v", p, round)
+		}
+		for i := 1; i < 4; i++ {
+			if d := round[i].at - round[i-1].at; d < defaultProbeInterval {
+				t.Fatalf("%v: %v after the one before: %v", p, d, round)
+			}
+		}
+	}
+}
+
 func TestHerald(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var got []sending
 		h := newHerald(newSchedule(Config{}, noJitter), func(task task) int {
-			got = append(got, sending{task.pair, time.Since(begin)})
+			got = append(got, sending{task.pair, time.Since(begin), task.kind})
 			return 2
 		})
 		ctx, cancel := context.WithCancel(t.Context())
