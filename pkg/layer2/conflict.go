@@ -50,8 +50,8 @@ func (a *Announcer) know(own map[MAC]bool, peers map[MAC]string) {
 }
 
 // Free reports whether addr is tentative and nobody on the LAN has it: a whole round of probes stayed unanswered on each
-// interface that would carry it, not more than some ten seconds ago, and nobody claimed it since. Config.OnChange is
-// called when it becomes free and when it is free no more.
+// interface that would carry it, not longer ago than ten seconds and the time of another round, and nobody claimed it
+// since. Config.OnChange is called when it becomes free and when it is free no more.
 func (a *Announcer) Free(addr netip.Addr) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -132,6 +132,18 @@ func (a *Announcer) hear(h heard) {
 	}
 }
 
+// catchUp takes in the sightings that wait now, but not what a busy LAN adds meanwhile.
+func (a *Announcer) catchUp() {
+	for range maxHeard {
+		select {
+		case h := <-a.heard:
+			a.hear(h)
+		default:
+			return
+		}
+	}
+}
+
 // expire forgets old conflicts. It returns after how long there may be more to forget, or 0.
 func (a *Announcer) expire() time.Duration {
 	a.mu.Lock()
@@ -164,14 +176,7 @@ func (a *Announcer) probe(t task) int {
 
 // listened ends a round on an interface; the herald calls it. What waits to be heard counts.
 func (a *Announcer) listened(t task) {
-	for more := true; more; {
-		select {
-		case h := <-a.heard:
-			a.hear(h)
-		default:
-			more = false
-		}
-	}
+	a.catchUp()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next, changed := a.guard.listened(t.pair, t.round, a.cfg.Metrics.lost.Load(), time.Now())

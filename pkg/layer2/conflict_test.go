@@ -1,6 +1,7 @@
 package layer2
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"math/rand/v2"
@@ -323,6 +324,14 @@ func TestProbeNotSent(t *testing.T) {
 		l.wantFree()
 		l.pass(1400 * ms)
 		l.wantFree(vip)
+
+		t.Log("and what was known before is too old")
+		setErr(errors.New("no buffer space"))
+		l.pass(10500 * ms)
+		l.wantFree()
+		setErr(nil)
+		l.pass(3 * time.Second)
+		l.wantFree(vip)
 	})
 }
 
@@ -360,6 +369,12 @@ func TestConflict(t *testing.T) {
 		want := []Conflict{{Address: vip, MAC: stranger, Interface: "eth0", Since: begin, Last: begin, Count: 1}}
 		if diff := cmp.Diff(want, l.Conflicts(), compareAddr); diff != "" {
 			t.Errorf("conflicts (-want +got):\n%s", diff)
+		}
+
+		text, err := json.Marshal(l.Conflicts())
+		if want := `[{"address":"192.168.1.160","mac":"02:09:09:09:09:01","interface":"eth0",` +
+			`"since":"2000-01-01T00:01:00Z","last":"2000-01-01T00:01:00Z","count":1}]`; string(text) != want || err != nil {
+			t.Errorf("conflicts as JSON: %s, %v, want %s", text, err, want)
 		}
 
 		t.Log("defended once in ten seconds, on each interface")

@@ -196,26 +196,18 @@ func TestRealWatch(t *testing.T) {
 			desired[addr] = Announcement{Interfaces: []string{s.link}}
 		}
 		a.Set(desired)
-		next(t, tap, "announcement", arpOf(vip, 1))
-		next(t, tap, "second announcement", arpOf(vip, 1)) // the third is a second away
-		for range 2 {
+		for range burst { // after that there is nothing more for a minute
+			next(t, tap, "announcement", arpOf(vip, 1))
 			next(t, tap6, "advertisement", advertisementOf(vip6))
 		}
-		begin := time.Now()
-
 		h.set(s.far+"/ndisc_notify", "1")
 		h.set(s.far+"/accept_dad", "0") // who detects duplicates is told, see below
 		h.set("all/accept_dad", "0")
 		h.add(vip6.String()+"/64", 0)
-		defence6 := next(t, tap6, "advertisement in defence", advertisementOf(vip6))
+		next(t, tap6, "advertisement in defence", advertisementOf(vip6))
 		h.add(vip.String()+"/24", 0)
 		h.talk(vip, netip.MustParseAddr("192.168.1.77"))
-		defence := next(t, tap, "announcement in defence", arpOf(vip, 1))
-		for _, f := range []netns.Frame{defence, defence6} {
-			if took := f.At.Sub(begin); took > 800*time.Millisecond {
-				t.Errorf("%v until a frame that may not be the defence", took)
-			}
-		}
+		next(t, tap, "announcement in defence", arpOf(vip, 1))
 		want := []string{fmt.Sprint(vip, " ", h.mac, " ", s.link), fmt.Sprint(vip6, " ", h.mac, " ", s.link)}
 		waitFor(t, "conflicts", func() bool { return slices.Equal(conflictsOf(a), want) })
 		count := func() uint64 { return a.Conflicts()[0].Count }
@@ -304,10 +296,16 @@ func TestRealProbeThousand(t *testing.T) {
 	}
 	next(t, tap, "first probe", isProbe)
 	desired[vip] = Announcement{}
-	moved := time.Now()
 	a.Set(desired)
-	if took := next(t, tap2, "announcement", arpOf(vip, 1)).At.Sub(moved); took > 100*time.Millisecond {
-		t.Errorf("announced after %v behind probes", took)
+	before, ahead := int(a.cfg.Metrics.stats.Probes.Load()), 0
+	next(t, tap2, "announcement", func(b []byte) bool {
+		if isProbe(b) {
+			ahead++
+		}
+		return arpOf(vip, 1)(b)
+	})
+	if ahead > before+2 {
+		t.Errorf("%d probes were sent before the announcement, %d of them when it was due", ahead, before)
 	}
 	seen := map[[4]byte]int{}
 	var last netns.Frame
@@ -329,6 +327,7 @@ func TestRealProbeThousand(t *testing.T) {
 		return true
 	})
 	t.Logf("the last of %d probes after %v, all %d addresses free after %v", 3*n, took, n, time.Since(begin))
+	t.Logf("announced after %d of %d probes", ahead, 3*n)
 }
 
 // TestFloodOfClaims: a host that claims addresses as fast as it can neither blocks nor grows anything.

@@ -184,7 +184,8 @@ func (g *guard) listened(p pair, number, lost uint64, now time.Time) (next []rou
 	case len(w.open) > 0:
 		return nil, false
 	case w.spoiled || lost != w.lost:
-		return g.begin(p.addr, w, now.Add(retrySpoiled)), false
+		changed, w.free = w.free, false
+		return g.begin(p.addr, w, now.Add(retrySpoiled)), changed
 	}
 	changed = !w.free || w.conflict != nil
 	w.free, w.conflict, w.pause = true, nil, 0

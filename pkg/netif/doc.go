@@ -9,4 +9,7 @@
 // VRF, and its name is not excluded. It needs no address: bonds, bridges and VLAN interfaces often have none.
 //
 // [Snapshot.Carriers] decides which of the eligible interfaces carry one address.
+// [Snapshot.Abilities] is what other nodes must know to come to the same result: some hundred bytes at most, for the
+// gossip. Names and subnets are all in it as a rule, whether a pool names them or not, so that nodes which don't know the
+// same pools for a moment don't misjudge each other; only where that is too long, the pools decide what is left out.
 package netif
