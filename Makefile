@@ -86,6 +86,10 @@ bench: ## Run the benchmarks COUNT times (6) and print benchstat's summary
 bench-alloc: ## Print a line of JSON for each fill level of a pool: nanoseconds for one allocation
 	@hack/bench-alloc.sh
 
+.PHONY: bench-arp
+bench-arp: ## Print a line of JSON: time of an ARP answer, ours and the kernel's, and the cost of foreign frames; needs root
+	@hack/bench-arp.sh
+
 .PHONY: bench-services
 bench-services: ## Create N (1000) Services on a lab; print a line of JSON: seconds until the last has its address
 	@$(MAKE) -s root-deps image lab >&2
