@@ -123,10 +123,10 @@ func (h *host) open(o order) error {
 }
 
 // set returns the addresses as the Responder takes them.
-func (h *host) set(addrs []netip.Addr) map[netip.Addr]*responder.Counter {
-	set := make(map[netip.Addr]*responder.Counter, len(addrs))
+func (h *host) set(addrs []netip.Addr) map[netip.Addr]responder.Entry {
+	set := make(map[netip.Addr]responder.Entry, len(addrs))
 	for _, addr := range addrs {
-		set[addr] = &h.counter
+		set[addr] = responder.Entry{Counter: &h.counter}
 	}
 	return set
 }
