@@ -296,3 +296,65 @@ func TestNodeAloneThatHears(t *testing.T) {
 	w.pass(election.Fence)
 	wantDecision(t, "after the fence", w.decide(), election.Decision{Hold: vips(vip)})
 }
+
+// TestNodeAfterAStall is about a pause that is too short for a doubt: the wire watch may have replaced this node meanwhile.
+func TestNodeAfterAStall(t *testing.T) {
+	w := start(vip, other)
+	w.claim(vip, "node1", 1)
+	w.claim(other, "node2", 1)
+	w.node.Beat(w.Now)
+	w.decide()
+	w.pass(400 * time.Millisecond)
+	if w.node.Beat(w.Now) {
+		t.Error("400 ms are a pause")
+	}
+	if !w.node.Stalled() || w.node.Stalled() {
+		t.Error("a stall is not reported once")
+	}
+	delete(w.Live, "node2")
+	w.want(nodes[:1], vip, other)
+	wantDecision(t, "after a stall", w.decide(), election.Decision{Hold: vips(vip), Again: w.Now.Add(200 * time.Millisecond)})
+	w.pass(200 * time.Millisecond)
+	w.node.Beat(w.Now)
+	if w.node.Stalled() || len(w.decide().Claims) != 1 {
+		t.Error("200 ms later it still waits")
+	}
+}
+
+// TestNodesThatTakeEachOtherForDead is about two nodes that hear each other's claims, but no answers: they must not take an
+// address from each other thousands of times a second.
+func TestNodesThatTakeEachOtherForDead(t *testing.T) {
+	w := start(vip)
+	w.claim(vip, "node2", 1)
+	w.decide()
+	delete(w.Live, "node2")
+	w.want(nodes[:1], vip)
+	claims := 0
+	for range 1000 {
+		if made := w.decide().Claims; len(made) > 0 {
+			claims++
+			w.claim(vip, "node2", made[0].Seq+1)
+		}
+		w.pass(time.Millisecond)
+	}
+	if claims != 5 { // at 0, 0.2, 0.4, 0.6 and 0.8 s
+		t.Errorf("%d claims in a second, want 5", claims)
+	}
+}
+
+// TestNodeHearsAgain is about a node that nobody answered on the wire: it doubts what it knows when somebody answers, not when
+// it watches others that never have.
+func TestNodeHearsAgain(t *testing.T) {
+	w := start(vip)
+	w.claim(vip, "node1", 1)
+	w.Known = 3
+	holding := election.Decision{Hold: vips(vip)}
+	w.Deaf = true
+	wantDecision(t, "deaf", w.decide(), holding)
+	w.Deaf = false
+	wantDecision(t, "watching others", w.decide(), holding)
+	w.Hears = true
+	wantDecision(t, "hearing", w.decide(), election.Decision{Doubt: election.DoubtReturn})
+	w.node.Asked(w.Now, true)
+	wantDecision(t, "asked", w.decide(), holding)
+}

@@ -139,37 +139,50 @@ func (r ring) next(node string, step int) []string {
 }
 
 // Silent returns those of nodes, as node sees it, that are dead on the wire: more than half of their watchers say so. reports
-// holds whom each node finds silent. A watcher that node itself finds silent has no voice. Node itself is never silent to
-// itself.
+// holds whom each node finds silent. A watcher that node itself finds silent, or that is dead by the word of its own watchers,
+// has no voice. Node itself is never silent to itself.
 //
 // One watcher alone is not believed if there are others: it may be the one that is cut off.
 func Silent(node string, nodes []string, reports map[string][]string) map[string]bool {
-	own := reports[node]
-	said := make(map[string]bool) // by any node
+	said := make(map[string]bool) // to be silent, by any node
 	for _, silent := range reports {
 		for _, n := range silent {
-			said[n] = true
+			said[n] = n != node
 		}
 	}
-	out := make(map[string]bool)
+	mute := make(map[string]bool) // those that have no voice
+	for _, n := range reports[node] {
+		mute[n] = true
+	}
 	ring := newRing(nodes)
-	for _, target := range ring {
-		if target == node || !said[target] {
+	out := make(map[string]bool)
+	for {
+		var found []string
+		for _, target := range ring {
+			if said[target] && !out[target] && outvoted(target, ring, reports, mute) {
+				found = append(found, target)
+			}
+		}
+		if len(found) == 0 {
+			return out
+		}
+		for _, target := range found {
+			out[target], mute[target] = true, true
+		}
+	}
+}
+
+// outvoted reports whether more than half of target's watchers find it silent, those in mute not counted.
+func outvoted(target string, r ring, reports map[string][]string, mute map[string]bool) bool {
+	voters, votes := 0, 0
+	for _, w := range r.next(target, 1) {
+		if mute[w] {
 			continue
 		}
-		voters, votes := 0, 0
-		for _, w := range ring.next(target, 1) {
-			if slices.Contains(own, w) {
-				continue
-			}
-			voters++
-			if slices.Contains(reports[w], target) {
-				votes++
-			}
-		}
-		if votes > 0 && 2*votes > voters {
-			out[target] = true
+		voters++
+		if slices.Contains(reports[w], target) {
+			votes++
 		}
 	}
-	return out
+	return 2*votes > voters
 }

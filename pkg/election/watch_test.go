@@ -82,6 +82,14 @@ func TestSentry(t *testing.T) {
 			}
 			return 0
 		}, 1, 1},
+		{"its speaker has ended: it is not mute", func(w *watcher) time.Duration {
+			w.ask(time.Second, time.Millisecond)
+			w.Gone(true)
+			if w.Mute(w.now) {
+				return 1
+			}
+			return 0
+		}, 0, 0},
 		{"its speaker is back", func(w *watcher) time.Duration {
 			w.Gone(true)
 			w.Gone(false)
@@ -160,6 +168,34 @@ func TestSilent(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestSilentInPartition is about a node all but one of whose watchers are gone together with it, as the nodes on the other side of
+// a partition are. Their watchers say so.
+func TestSilentInPartition(t *testing.T) {
+	var nodes []string
+	for i := range 9 {
+		nodes = append(nodes, fmt.Sprintf("node%d", i))
+	}
+	target := nodes[0]
+	watchers := election.Watchers(target, nodes)
+	gone := map[string]bool{target: true, watchers[1]: true, watchers[2]: true}
+	reports := map[string][]string{}
+	for dead := range gone {
+		for _, w := range election.Watchers(dead, nodes) {
+			if !gone[w] {
+				reports[w] = append(reports[w], dead)
+			}
+		}
+	}
+	for _, node := range nodes {
+		if gone[node] {
+			continue
+		}
+		if diff := cmp.Diff(gone, election.Silent(node, nodes, reports)); diff != "" {
+			t.Errorf("as %s sees it (-want +got):\n%s", node, diff)
+		}
 	}
 }
 
