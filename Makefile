@@ -19,6 +19,7 @@ export DEMO_KEEP ?= 1
 export FUZZTIME ?= 30s
 export COUNT ?= 6
 N ?= 1000
+SCHEDULES ?= 10000
 export RUN E2E_KEEP
 
 .PHONY: help
@@ -94,6 +95,10 @@ bench-arp: ## Print a line of JSON: time of an ARP answer, ours and the kernel's
 bench-services: ## Create N (1000) Services on a lab; print a line of JSON: seconds until the last has its address
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/services -n $(N)
+
+.PHONY: sim
+sim: ## Simulate many speakers under SCHEDULES (10000) schedules of faults; SEED=n: tell the course of one; GROW=1: cluster sizes
+	@go run ./test/sim $(if $(GROW),-grow,$(if $(SEED),-seed $(SEED),-schedules $(SCHEDULES)))
 
 .PHONY: root-deps
 root-deps:

@@ -147,18 +147,23 @@ func TestSilent(t *testing.T) {
 		{"only the other one does", nodes, map[string][]string{"node3": {"node2"}}, nil},
 		{"what is said of this node itself", nodes, map[string][]string{"node2": {"node1"}, "node3": {"node1"}}, nil},
 		{
-			"the other watcher is silent, too", nodes, map[string][]string{"node1": {"node2", "node3"}},
+			"the other watcher is silent, too", nodes,
+			map[string][]string{"node1": {"node2", "node3"}},
 			map[string]bool{"node2": true, "node3": true},
 		},
 		{"a cut-off node's word for it", nodes, map[string][]string{"node1": {"node3"}, "node3": {"node1", "node2"}}, nil},
 		{"two nodes", nodes[:2], map[string][]string{"node1": {"node2"}}, map[string]bool{"node2": true}},
 		{
-			"two of three watchers", []string{"node1", "node2", "node3", "node4"},
-			map[string][]string{"node1": {"node4"}, "node3": {"node4"}}, map[string]bool{"node4": true},
+			"two of three watchers",
+			[]string{"node1", "node2", "node3", "node4"},
+			map[string][]string{"node1": {"node4"}, "node3": {"node4"}},
+			map[string]bool{"node4": true},
 		},
 		{
-			"one of three watchers", []string{"node1", "node2", "node3", "node4"},
-			map[string][]string{"node3": {"node4"}}, nil,
+			"one of three watchers",
+			[]string{"node1", "node2", "node3", "node4"},
+			map[string][]string{"node3": {"node4"}},
+			nil,
 		},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/invar-lb/invar/pkg/election"
+)
+
+// This file is the wire watch of pkg/speaker and the presence of pkg/membership.
+
+// watch is one process's part in the wire watch.
+type watch struct {
+	p        *process
+	targets  []*target // sorted by node
+	lastTick time.Duration
+	sought   time.Duration
+}
+
+// target is a node that is watched.
+type target struct {
+	election.Sentry
+	node   int
+	heard  bool // it has ever answered
+	silent bool
+	mute   bool // its kernel is silent
+}
+
+// set replaces the nodes to watch.
+func (w *watch) set(nodes nodeSet) {
+	targets := make([]*target, 0, len(w.targets))
+	for _, node := range nodes.list() {
+		t := &target{node: node}
+		if i := slices.IndexFunc(w.targets, func(t *target) bool { return t.node == node }); i >= 0 {
+			t = w.targets[i]
+		}
+		targets = append(targets, t)
+	}
+	w.targets = targets
+}
+
+// tick judges every target and asks it again.
+func (w *watch) tick() {
+	p := w.p
+	if p.leaving {
+		return
+	}
+	p.after(election.ProbeInterval, w.tick)
+	late := p.now-w.lastTick > 2*election.ProbeInterval
+	w.lastTick = p.now
+	news := false
+	var back []int
+	for _, t := range w.targets {
+		t.Gone(p.attendance[t.node].ended)
+		if !late {
+			t.mute = t.Mute(p.time())
+		}
+		if silent := t.Silent(p.time()); silent != t.silent && !late {
+			t.silent, news = silent, true
+			if !silent {
+				back = append(back, t.node)
+			}
+		}
+		if p.able { // what was not asked is not missed
+			p.ask(p.id, t.node, func() { p.run(func() { t.heard = true; t.Answered(p.time()) }) })
+			t.Asked(p.time())
+		}
+	}
+	if news || p.sim.refresh {
+		p.observe(w.silentNames()) // also when one that was silent is not watched any more
+	}
+	if news {
+		p.kick()
+	}
+	for _, node := range back {
+		p.exchange(node, func(bool) {})
+	}
+	w.seek()
+}
+
+// seekInterval is how often nodes are asked that are no members.
+const seekInterval = 200 * time.Millisecond
+
+// seek asks the nodes that this one would watch if all were members, for those that are not, and meets those that answer. So
+// the end of a partition is noticed.
+func (w *watch) seek() {
+	p := w.p
+	if !p.sim.seek || !p.able || p.now-w.sought < seekInterval {
+		return
+	}
+	w.sought = p.now
+	for _, node := range p.sim.targets(all(len(p.machines)))[p.id].minus(p.members).list() {
+		p.ask(p.id, node, func() {
+			p.run(func() {
+				if !p.members.has(node) {
+					p.exchange(node, func(bool) {})
+				}
+			})
+		})
+	}
+}
+
+func (w *watch) silentNames() []string {
+	var names []string
+	for _, t := range w.targets {
+		if t.silent {
+			names = append(names, nodeName(t.node))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// hears reports whether all are silent that are watched, and whether one of them answers.
+func (w *watch) hears() (deaf, hears bool) {
+	deaf = len(w.targets) > 0
+	for _, t := range w.targets {
+		deaf = deaf && t.mute
+		hears = hears || t.heard && !t.mute
+	}
+	return deaf, hears
+}
+
+// present returns the members that are not dead on the wire, and sees to it that this node watches whom it should.
+func (p *process) present() nodeSet {
+	watched := p.members
+	if watched.without(p.id).empty() { // whether anybody answers is of interest
+		watched = p.sim.ready.with(p.id)
+	}
+	targets := p.sim.targets(watched)[p.id]
+	p.watch.set(targets)
+	p.attend(targets)
+	reports, news := map[string][]string{}, false
+	for _, node := range p.members.list() {
+		if r := p.reports[node]; len(r.silent) > 0 {
+			reports[nodeName(node)], news = r.silent, true
+		}
+	}
+	present := p.members
+	if news { // otherwise nobody is silent
+		for name := range election.Silent(p.name, watched.names(), reports) {
+			present = present.without(p.sim.id(name))
+		}
+	}
+	return present
+}
+
+// Timing of the presence of pkg/membership, and of TCP as Go sets it up.
+const (
+	helloWait   = time.Second
+	redialSoon  = 50 * time.Millisecond
+	redialLater = 2 * time.Second
+	keepAlive   = 15 * time.Second
+)
+
+// attendance is a connection, over which nothing is said, by which a process learns when the process of another node ends.
+type attendance struct {
+	p     *process
+	node  int
+	over  bool     // it is not wanted any more
+	peer  *process // the other end, while it is connected
+	met   bool
+	ended bool
+	wait  time.Duration // before the next attempt
+}
+
+// attend replaces the nodes to attend to.
+func (p *process) attend(nodes nodeSet) {
+	for node := range len(p.machines) {
+		switch a := p.attendance[node]; {
+		case a == nil && nodes.has(node):
+			p.attendance[node] = &attendance{p: p, node: node, wait: redialSoon}
+			p.attendance[node].connect()
+		case a != nil && !nodes.has(node):
+			a.hangUp()
+			a.over = true
+			delete(p.attendance, node)
+		}
+	}
+}
+
+func (a *attendance) hangUp() {
+	if a.peer != nil {
+		a.peer.attendants = slices.DeleteFunc(a.peer.attendants, func(b *attendance) bool { return a == b })
+		a.peer = nil
+	}
+}
+
+// later does something in the process unless it is no longer wanted by then.
+func (a *attendance) later(d time.Duration, do func()) {
+	a.p.after(d, func() {
+		if !a.over {
+			do()
+		}
+	})
+}
+
+func (a *attendance) connect() {
+	p, over, deadline := a.p, false, a.p.now+redialLater
+	finish := func(do func()) {
+		if !over {
+			over = true
+			do()
+		}
+	}
+	fail := func() { finish(a.redial) }
+	a.later(redialLater, fail)
+	p.dial(p.id, a.node, deadline, func() {
+		a.later(helloWait, fail)
+		p.segment(p.id, a.node, p.now+helloWait, func(peer *process) {
+			peer.segment(a.node, p.id, peer.now+helloWait, func(back *process) {
+				if back == p {
+					a.later(0, func() { finish(func() { a.meet(peer) }) })
+				}
+			})
+		})
+	}, func() {
+		a.later(0, func() {
+			finish(func() {
+				if a.met {
+					a.note(true)
+					a.wait = redialSoon
+				}
+				a.redial()
+			})
+		})
+	})
+}
+
+func (a *attendance) redial() {
+	a.later(a.wait, a.connect)
+	a.wait = min(2*a.wait, redialLater)
+}
+
+func (a *attendance) meet(peer *process) {
+	a.met, a.wait = true, redialSoon
+	a.note(false)
+	if peer.dead {
+		a.closed(peer.machine)
+		return
+	}
+	a.peer = peer
+	peer.attendants = append(peer.attendants, a)
+	a.keepAlive(peer)
+}
+
+// keepAlive finds out in the end that the machine at the other end has been started anew, or is gone.
+func (a *attendance) keepAlive(peer *process) {
+	a.later(keepAlive, func() {
+		switch {
+		case a.peer != peer:
+		case peer.dead && peer.machine.running():
+			a.hangUp()
+			a.connect()
+		default:
+			a.keepAlive(peer)
+		}
+	})
+}
+
+func (a *attendance) note(ended bool) {
+	if a.ended != ended {
+		a.ended = ended
+		a.p.trace("hears that the process has ended or is back", nodeName(a.node))
+		a.p.kick()
+	}
+}
+
+// closed is called when the process at the other end has ended: its kernel says so, again and again until it is heard.
+func (a *attendance) closed(m *machine) {
+	a.peer = nil
+	m.retransmit(m.id, a.p.id, m.now+time.Minute, firstRetransmit, func() { a.later(0, a.connect) })
+}
