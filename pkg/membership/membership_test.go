@@ -226,7 +226,10 @@ func FuzzDecode(f *testing.F) {
 
 func TestMeta(t *testing.T) {
 	for _, want := range []Meta{
-		{}, {Announcing: true}, {Draining: true, Carry: "eth0"}, {Observer: true},
+		{},
+		{Announcing: true},
+		{Draining: true, Carry: "eth0"},
+		{Observer: true},
 		{Announcing: true, Draining: true, Carry: strings.Repeat("x", MaxCarry)},
 	} {
 		b := encodeMeta(want)
