@@ -317,6 +317,24 @@ func TestInterfacesChange(t *testing.T) {
 	})
 }
 
+// TestQuiet: a quiet address is answered, but neither announced nor defended.
+func TestQuiet(t *testing.T) {
+	inLab(t, Config{}, func(l *lab) {
+		l.Set(map[netip.Addr]Announcement{vip: {Quiet: true}})
+		l.wantHeld(map[string][]netip.Addr{"eth0": {vip}})
+		l.sight("eth0", vip, stranger, responder.Claim)
+		l.Reannounce(vip)
+		l.change("eth0", func(i *netif.Interface) { i.Epoch++ })
+		l.pass(time.Hour)
+		l.wantSent()
+		if n := l.cfg.Metrics.defences.Load(); n != 0 {
+			t.Errorf("counted %d defences", n)
+		}
+		l.set(vip)
+		l.wantSent(vip.String() + " eth0")
+	})
+}
+
 func TestReannounce(t *testing.T) {
 	inLab(t, Config{}, func(l *lab) {
 		l.set(vip, other)

@@ -120,7 +120,7 @@ func (a *Announcer) hear(h heard) {
 		notify(a.begun)
 		a.cfg.Logger.Warn("another host has an address", "ip", h.Addr, "mac", MAC(h.MAC), "interface", h.name)
 	}
-	if r.defend {
+	if r.defend && a.carried[pair{h.Addr, h.index}] {
 		a.cfg.Metrics.defences.Add(1)
 		a.herald.defend(pair{h.Addr, h.index})
 	}

@@ -62,24 +62,13 @@ func answerNDP(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop) {
 	case entry.Tentative:
 		return 0, nil, DropTentative
 	}
-	from, to := [16]byte(frame[offIPFrom:]), [16]byte(frame[offIPTo:])
-	mac, ok := linkLayerOption(message[nsLen:], optionSourceMAC)
-	switch group := solicitedNode(target); {
-	case !ok:
-		return 0, nil, DropMalformed
-	case to != target && to != group:
-		return 0, nil, DropDestination
-	case checksum(from, to, message) != 0:
-		return 0, nil, DropChecksum
-	case from == target:
-		return 0, nil, DropClaim
-	case from == [16]byte{}:
-		if to != group || mac != ([6]byte{}) {
-			return 0, nil, DropMalformed
-		}
+	mac, drop := readSolicitation(frame, message, target)
+	if drop != Answered {
+		return 0, nil, drop
+	}
+	from := [16]byte(frame[offIPFrom:])
+	if from == ([16]byte{}) {
 		return layNA(out, allNodesMAC, s.mac, allNodes, target, flagOverride), entry.Counter, Answered
-	case from[0] == 0xff:
-		return 0, nil, DropMalformed
 	}
 	// Without the option the sender is whoever sent the frame: a neighbour that knows our MAC need not tell its own.
 	if mac == ([6]byte{}) {
@@ -89,6 +78,26 @@ func answerNDP(frame []byte, s *snapshot, out *buffer) (int, *Counter, Drop) {
 		return 0, nil, DropSender
 	}
 	return layNA(out, mac, s.mac, from, target, flagSolicited|flagOverride), entry.Counter, Answered
+}
+
+// readSolicitation returns the MAC that the sender of a solicitation for target tells, zero if it tells none, or what is
+// wrong with it (RFC 4861 section 7.1.1).
+func readSolicitation(frame, message []byte, target [16]byte) (mac [6]byte, drop Drop) {
+	from, to := [16]byte(frame[offIPFrom:]), [16]byte(frame[offIPTo:])
+	mac, ok := linkLayerOption(message[nsLen:], optionSourceMAC)
+	switch group := solicitedNode(target); {
+	case !ok:
+		return mac, DropMalformed
+	case to != target && to != group:
+		return mac, DropDestination
+	case checksum(from, to, message) != 0:
+		return mac, DropChecksum
+	case from == target:
+		return mac, DropClaim
+	case from == [16]byte{} && (to != group || mac != [6]byte{}), from[0] == 0xff:
+		return mac, DropMalformed
+	}
+	return mac, Answered
 }
 
 // checkIPv6 reports what is wrong with a frame that should be a neighbour solicitation or advertisement, and returns its
