@@ -100,6 +100,11 @@ bench-services: ## Create N (1000) Services on a lab; print a line of JSON: seco
 sim: ## Simulate many speakers under SCHEDULES (10000) schedules of faults; SEED=n: tell the course of one; GROW=1: cluster sizes
 	@go run ./test/sim $(if $(GROW),-grow,$(if $(SEED),-seed $(SEED),-schedules $(SCHEDULES)))
 
+.PHONY: bench-speaker
+bench-speaker: ## Give one speaker N (1000) addresses on a lab; print a line of JSON: its memory, and its CPU time when idle
+	@$(MAKE) -s root-deps image lab >&2
+	@go run ./test/bench/speaker -n $(N)
+
 .PHONY: root-deps
 root-deps:
 	@hack/require-root.sh

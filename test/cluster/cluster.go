@@ -156,6 +156,11 @@ func (c *Cluster) Host(name string) (Host, error) {
 
 // Eventually calls f until it returns no error, and fails with its last one when ctx is done.
 func Eventually(ctx context.Context, f func() error) error {
+	return EventuallyEvery(ctx, 50*time.Millisecond, f)
+}
+
+// EventuallyEvery is Eventually with a pause of the caller's choice between the calls.
+func EventuallyEvery(ctx context.Context, pause time.Duration, f func() error) error {
 	for {
 		err := f()
 		if err == nil {
@@ -164,7 +169,7 @@ func Eventually(ctx context.Context, f func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w, last: %w", context.Cause(ctx), err)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

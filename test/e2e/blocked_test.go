@@ -75,7 +75,7 @@ func wantBlocked(t *testing.T, value string) {
 			return err
 		}
 		for _, p := range pods.Items {
-			got, err := metrics(ctx, p.Name, "invar_speaker_blocked_bool")
+			got, err := lab.Metrics(ctx, p.Name, "invar_speaker_blocked_bool")
 			if err == nil && !slices.Equal(got, []string{line}) {
 				err = fmt.Errorf("on %s: %q", p.Spec.NodeName, got)
 			}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -271,28 +270,12 @@ func leaseHolder(ctx context.Context) (string, error) {
 	return "", errors.New("nobody holds the Lease")
 }
 
-// metrics returns the lines of a controller's metric, sorted.
-func metrics(ctx context.Context, pod, name string) ([]string, error) {
-	all, err := lab.Kube.CoreV1().Pods(cluster.Namespace).ProxyGet("http", pod, "7472", "metrics", nil).DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("get metrics of %s: %w", pod, err)
-	}
-	lines := []string{}
-	for line := range strings.Lines(string(all)) {
-		if strings.HasPrefix(line, name+"{") || strings.HasPrefix(line, name+" ") {
-			lines = append(lines, strings.TrimSpace(line))
-		}
-	}
-	slices.Sort(lines)
-	return lines, nil
-}
-
 // wantLeading waits until the metrics of a controller say whether it leads.
 func wantLeading(t *testing.T, pod string, want int) {
 	t.Helper()
 	line := fmt.Sprintf("invar_controller_leading_bool %d", want)
 	eventually(t, fmt.Sprintf("metrics of %s say %q", pod, line), func(ctx context.Context) error {
-		got, err := metrics(ctx, pod, "invar_controller_leading_bool")
+		got, err := lab.Metrics(ctx, pod, "invar_controller_leading_bool")
 		if err == nil && !slices.Equal(got, []string{line}) {
 			err = fmt.Errorf("they say %q", got)
 		}

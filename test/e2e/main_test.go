@@ -147,7 +147,7 @@ func inForce(t *testing.T, cfg *config.Config) {
 		if err != nil {
 			return err
 		}
-		got, err := metrics(ctx, leader, "metallb_allocator_addresses_total")
+		got, err := lab.Metrics(ctx, leader, "metallb_allocator_addresses_total")
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("want %q, the metrics show %q", want, got)
 		}

@@ -5,44 +5,16 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/invar-lb/invar/test/bench/internal/rig"
 )
-
-// namespace holds the Services.
-const namespace = "bench"
-
-// clients is how many Services are being created at any time.
-const clients = 16
 
 // patience is how long all of it may take.
 const patience = 10 * time.Minute
-
-// createAll makes n Services and returns when the last create has.
-func createAll(ctx context.Context, client kubernetes.Interface, n int) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(clients)
-	for i := range n {
-		g.Go(func() error {
-			s := &corev1.Service{
-				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%05d", i)},
-				Spec: corev1.ServiceSpec{
-					Type:     corev1.ServiceTypeLoadBalancer,
-					Selector: map[string]string{"app": "bench"}, // as most have, though no pod matches
-					Ports:    []corev1.ServicePort{{Port: 80}},
-				},
-			}
-			if _, err := client.CoreV1().Services(namespace).Create(ctx, s, metav1.CreateOptions{}); err != nil {
-				return fmt.Errorf("create Service %s: %w", s.Name, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
 
 // arrival is when the last Service got its address, or why that is not known.
 type arrival struct {
@@ -52,13 +24,13 @@ type arrival struct {
 
 // arrivals watches the namespace, in which there is nothing yet, until n Services have their address.
 func arrivals(ctx context.Context, client kubernetes.Interface, n int) (<-chan arrival, error) {
-	services := client.CoreV1().Services(namespace)
+	services := client.CoreV1().Services(rig.Namespace)
 	list, err := services.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list Services: %w", err)
 	}
 	if len(list.Items) > 0 {
-		return nil, fmt.Errorf("namespace %s has %d Services before the benchmark, want none", namespace, len(list.Items))
+		return nil, fmt.Errorf("namespace %s has %d Services before the benchmark, want none", rig.Namespace, len(list.Items))
 	}
 	l := &ledger{version: list.ResourceVersion, owners: map[string]string{}}
 	last := make(chan arrival, 1)

@@ -55,22 +55,3 @@ func TestLedger(t *testing.T) {
 		})
 	}
 }
-
-func TestMegabytes(t *testing.T) {
-	const status = "Name:\tcontroller\nVmHWM:\t   52000 kB\nVmRSS:\t   41234 kB\nThreads:\t9\n"
-	for _, tt := range []struct {
-		key  string
-		want float64
-		err  bool
-	}{
-		{key: "VmRSS:", want: 42.2},
-		{key: "VmHWM:", want: 53.2},
-		{key: "VmSwap:", err: true},
-		{key: "Threads:", err: true},
-	} {
-		got, err := megabytes(status, tt.key)
-		if got != tt.want || (err != nil) != tt.err {
-			t.Errorf("%s: got %v, %v, want %v, error %t", tt.key, got, err, tt.want, tt.err)
-		}
-	}
-}

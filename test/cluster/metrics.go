@@ -1,0 +1,29 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Metrics returns the lines of one metric of a pod of Invar, sorted, each with its labels and value.
+func (c *Cluster) Metrics(ctx context.Context, pod, name string) ([]string, error) {
+	all, err := c.Kube.CoreV1().Pods(Namespace).ProxyGet("http", pod, "7472", "metrics", nil).DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("get metrics of %s: %w", pod, err)
+	}
+	return linesOf(string(all), name), nil
+}
+
+// linesOf picks the lines of one metric out of all.
+func linesOf(all, name string) []string {
+	lines := []string{}
+	for line := range strings.Lines(all) {
+		if strings.HasPrefix(line, name+"{") || strings.HasPrefix(line, name+" ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
