@@ -39,15 +39,7 @@ func (s *Speaker) look() (facts, election.View) {
 	peers, blocked := s.present(members)
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	in := s.inputs(peers)
-	s.known.meet(members, func(node string) bool { _, ok := in.nodes[node]; return ok })
-	own := s.abilities(in)
-	s.known.of[s.cfg.Node] = own
-	in.abilities = s.known.of
-	if blocked {
-		s.announcer.SetPeers(nil) // what they hold is not free
-	} else {
-		s.announcer.SetPeers(s.known.macs(s.cfg.Node))
-	}
+	own := s.meet(members, &in, blocked)
 	f := gather(in)
 	able := s.canAnnounce(f)
 	s.tellMeta(own, able)
@@ -57,6 +49,20 @@ func (s *Speaker) look() (facts, election.View) {
 		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Hears: hears, Blocked: blocked,
 		Free: s.announcer.Free,
 	}
+}
+
+// meet takes in what the members say of their interfaces, and returns what this node has to say.
+func (s *Speaker) meet(members []membership.Peer, in *inputs, blocked bool) layer2.Abilities {
+	s.known.meet(members, func(node string) bool { _, ok := in.nodes[node]; return ok })
+	own := s.abilities(*in)
+	s.known.of[s.cfg.Node] = own
+	in.abilities = s.known.of
+	if blocked {
+		s.announcer.SetPeers(nil) // what they hold is not free
+	} else {
+		s.announcer.SetPeers(s.known.macs(s.cfg.Node))
+	}
+	return own
 }
 
 // tellMeta tells the peers what this node is able to do.
