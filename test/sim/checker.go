@@ -130,6 +130,9 @@ func (c *checker) observe() {
 			c.watchGap(node, gap&c.held, c.major(part))
 		}
 		bad, quiet := twice|gap, c.now-c.lastChange
+		if c.baffled(part) {
+			bad = twice
+		}
 		if bad != 0 && c.oneWay == 0 && c.loss == 0 && quiet >= c.settling(part) {
 			c.fail("%v after the last change %v of %v have no holder, or more than one", quiet, bad, part)
 		}
@@ -149,6 +152,21 @@ func (c *checker) survey(part nodeSet) (answered, twice, able addrSet) {
 		}
 	}
 	return answered, twice, able
+}
+
+// baffled reports whether a part of the LAN has one live speaker, and others that are paused. Their kernels answer on the wire, so
+// it can't know whether they are gone or only can't be talked to, and leaves to them what they hold.
+func (c *checker) baffled(part nodeSet) bool {
+	live, paused := 0, 0
+	for _, node := range part.list() {
+		switch m := c.machines[node]; {
+		case m.live():
+			live++
+		case m.process != nil && m.process.paused:
+			paused++
+		}
+	}
+	return live == 1 && paused > 0
 }
 
 // major reports whether a part of the LAN has most of the nodes.

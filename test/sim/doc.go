@@ -32,6 +32,9 @@
 //  4. So a node that returns takes nothing back: that it was away is no cause.
 //  5. Where all nodes may hold all addresses, and nothing has gone wrong yet, none holds more than one more than another.
 //
+// A speaker that is left alone with others whose processes are paused is no part of 1: it hears their kernels, can't tell them from
+// speakers that can't be talked to, and leaves to them what they hold.
+//
 // As long as frames reach a part of the LAN from another one, but not the other way round, nodes can't know better, and only 5 is
 // checked of what is answered. While frames get lost, 1 is not: a false suspicion may be under way at any moment.
 //
