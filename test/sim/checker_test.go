@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/invar-lb/invar/pkg/election"
 )
@@ -62,25 +61,6 @@ func (u usurper) Decide(v election.View) election.Decision {
 	return d
 }
 
-// optimist doubts nothing: after a pause it goes on as if nothing had happened.
-type optimist struct {
-	*election.Node
-	held *[]netip.Addr
-}
-
-func (o optimist) Beat(now time.Time) bool { o.Node.Beat(now); return false }
-func (o optimist) Stalled() bool           { o.Node.Stalled(); return false }
-
-func (o optimist) Decide(v election.View) election.Decision {
-	d := o.Node.Decide(v)
-	if d.Doubt.Cause != "" {
-		o.Asked(v.Now, false)
-		return election.Decision{Hold: *o.held}
-	}
-	*o.held = d.Hold
-	return d
-}
-
 // glutton claims all that nobody holds.
 type glutton struct {
 	*election.Node
@@ -111,7 +91,6 @@ func TestCheckerCatches(t *testing.T) {
 		},
 		{"never claims", func(name string) decider { return idler{node(name)} }, `after the last change .* have no holder`},
 		{"takes back", func(name string) decider { return usurper{node(name), name} }, `takes address .* without a cause`},
-		{"never doubts", func(name string) decider { return optimist{node(name), new([]netip.Addr)} }, `^two nodes have answered`},
 		{"takes all", func(name string) decider { return glutton{node(name), name} }, `^one node holds \d+ addresses and another`},
 	}
 	for _, tt := range tests {
