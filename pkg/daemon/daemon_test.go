@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestOptions(t *testing.T) {
@@ -23,6 +25,7 @@ func TestOptions(t *testing.T) {
 	defaults := Options{
 		Host: "192.168.1.11", Port: 7472, Config: "config", Namespace: "metallb-system", LogLevel: "info", SecretName: "memberlist",
 	}
+	opts := []cmp.Option{cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(Options{})}
 	tests := []struct {
 		name    string
 		args    []string
@@ -33,6 +36,18 @@ func TestOptions(t *testing.T) {
 		{
 			name: "MetalLB's arguments", args: []string{"--port=7000", "--config=pools", "--log-level=debug"},
 			want: func(o Options) Options { o.Port, o.Config, o.LogLevel = 7000, "pools", "debug"; return o },
+		},
+		{
+			name: "where to talk to speakers", args: []string{"--ml-bindaddr=192.168.1.11", "--ml-bindport=7000"},
+			want: func(o Options) Options { o.PeerAddr, o.PeerPort = netip.MustParseAddr("192.168.1.11"), 7000; return o },
+		},
+		{
+			name: "bad address", args: []string{"--ml-bindaddr=node1"},
+			wantErr: `--ml-bindaddr="node1" (or METALLB_ML_BIND_ADDR): want this pod's IP address`,
+		},
+		{
+			name: "bad port for speakers", args: []string{"--ml-bindport=0"},
+			wantErr: `--ml-bindport="0" (or METALLB_ML_BIND_PORT): want 1 to 65535`,
 		},
 		{name: "bad port", args: []string{"--port=70000"}, wantErr: "--port=70000: want 1 to 65535"},
 		{
@@ -59,7 +74,7 @@ func TestOptions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want(defaults), o); diff != "" {
+			if diff := cmp.Diff(tt.want(defaults), o, opts...); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}
 		})

@@ -1,6 +1,9 @@
 package membership
 
 import (
+	"net/netip"
+	"time"
+
 	"github.com/hashicorp/memberlist"
 )
 
@@ -48,17 +51,51 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 }
 
 func (e events) NotifyLeave(n *memberlist.Node) {
-	meta := e.m.metaOf(n)
-	lost := !meta.Draining // one that takes its leave says so before
+	c := *n
 	e.m.mu.Lock()
-	if !meta.Observer {
-		e.m.lost = lost
-	}
-	delete(e.m.members, n.Name)
-	e.m.reports.forget(n.Name)
+	meta := e.m.metaOf(&c)
+	lost := !meta.Draining && !meta.Observer // one that takes its leave says so before
+	e.m.dying[c.Name] = lost
 	e.m.mu.Unlock()
-	e.m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String(), "lost", lost)
-	e.m.cfg.OnChange()
+	if lost {
+		go e.m.letDeny(&c)
+	} else {
+		e.m.drop(&c, meta)
+	}
+}
+
+// letDeny gives a member that is said to be dead the time to deny it, which brings a NotifyJoin.
+func (m *Members) letDeny(n *memberlist.Node) {
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	to := []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), n.Port)}
+	for range denyWait / denyAsk {
+		go func() { _, _ = m.Join(to) }()
+		select {
+		case <-time.After(denyAsk):
+		case <-m.attendance.ctx.Done():
+			return
+		}
+	}
+	m.mu.Lock()
+	dying, meta := m.dying[n.Name], m.metaOf(n)
+	m.mu.Unlock()
+	if dying {
+		m.drop(n, meta)
+	}
+}
+
+// drop forgets a member.
+func (m *Members) drop(n *memberlist.Node, meta Meta) {
+	m.mu.Lock()
+	if !meta.Observer {
+		m.lost = !meta.Draining
+	}
+	delete(m.dying, n.Name)
+	delete(m.members, n.Name)
+	m.reports.forget(n.Name)
+	m.mu.Unlock()
+	m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String(), "lost", !meta.Draining)
+	m.cfg.OnChange()
 }
 
 func (e events) NotifyUpdate(n *memberlist.Node) {
@@ -72,6 +109,7 @@ func (e events) note(n *memberlist.Node) *memberlist.Node {
 	c := *n
 	e.m.mu.Lock()
 	defer e.m.mu.Unlock()
+	delete(e.m.dying, n.Name)
 	e.m.members[n.Name] = &c
 	return &c
 }

@@ -61,6 +61,7 @@ type Members struct {
 	meta    Meta
 	ledger  *election.Ledger
 	reports *reports
+	dying   map[string]bool             // members that memberlist takes for dead since a moment ago
 	members map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
 	lost    bool                        // the last member that went did so without a word
 }
@@ -77,7 +78,8 @@ func DeriveKey(secret []byte) ([]byte, error) {
 func Start(cfg Config) (*Members, error) {
 	m := &Members{
 		cfg: cfg, meta: cfg.Meta, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
-		reports: newReports(cfg.Node, uint64(time.Now().UnixNano())), members: map[string]*memberlist.Node{},
+		reports: newReports(cfg.Node, uint64(time.Now().UnixNano()), cfg.Meta), members: map[string]*memberlist.Node{},
+		dying: map[string]bool{},
 	}
 	var err error
 	if m.keys, err = newKeys(cfg.Key); err != nil {
@@ -105,6 +107,16 @@ const (
 	probeInterval = 200 * time.Millisecond
 	probeTimeout  = 100 * time.Millisecond
 	suspicionMult = 4
+)
+
+// updateWait bounds how long memberlist tries to get a new Meta into its gossip.
+const updateWait = time.Second
+
+// A member that is said to be dead may deny it: one that was cut off itself may have said so. It has denyWait for that, and is
+// asked each denyAsk.
+const (
+	denyWait = 200 * time.Millisecond
+	denyAsk  = 100 * time.Millisecond
 )
 
 // MinDetection is the least time for which a member must be silent before any peer takes it for dead. One that finds that
@@ -168,8 +180,10 @@ func (m *Members) Join(addrs []netip.AddrPort) (int, error) {
 
 // Peers returns the live members, this speaker included, sorted by name.
 func (m *Members) Peers() []Peer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var peers []Peer
-	for _, n := range m.live() {
+	for _, n := range m.members {
 		addr, _ := netip.AddrFromSlice(n.Addr)
 		peers = append(peers, Peer{Name: n.Name, Addr: addr.Unmap(), Port: n.Port, Meta: m.metaOf(n)})
 	}
@@ -184,9 +198,13 @@ func (m *Members) live() []*memberlist.Node {
 	return slices.Collect(maps.Values(m.members))
 }
 
-// metaOf reads what a member tells about itself; of one that can't be understood, nothing is known.
+// metaOf returns what a member tells about itself; of one that can't be understood, nothing is known. The caller holds m.mu.
 func (m *Members) metaOf(n *memberlist.Node) Meta {
-	meta, err := decodeMeta(n.Meta)
+	encoded := n.Meta
+	if r, ok := m.reports.of[n.Name]; ok && len(r.Meta) > 0 {
+		encoded = r.Meta
+	}
+	meta, err := decodeMeta(encoded)
 	if err != nil {
 		m.cfg.Logger.Debug("peer's metadata is not understood", "node", n.Name, "err", err)
 	}
@@ -206,21 +224,28 @@ func (m *Members) Alone() bool {
 	return m.lost
 }
 
-// SetMeta tells the peers what has changed about this speaker and returns once they have been told, or after timeout.
-func (m *Members) SetMeta(meta Meta, timeout time.Duration) error {
+// SetMeta tells the peers what has changed about this speaker. It does not wait for them.
+func (m *Members) SetMeta(meta Meta) error {
 	if len(meta.Carry) > MaxCarry {
 		return fmt.Errorf("tell peers of this node's state: %d bytes say what it can carry, want at most %d", len(meta.Carry), MaxCarry)
 	}
 	m.mu.Lock()
 	same := m.meta == meta
 	m.meta = meta
+	var r report
+	if !same {
+		r = m.reports.setMeta(meta)
+	}
 	m.mu.Unlock()
 	if same {
 		return nil
 	}
-	if err := m.list.UpdateNode(timeout); err != nil {
-		return fmt.Errorf("tell peers of this node's state: %w", err)
-	}
+	m.spread([][]byte{encodeReport(r)})
+	go func() { // for those that join later; it waits until the gossip has it
+		if err := m.list.UpdateNode(updateWait); err != nil {
+			m.cfg.Logger.Debug("gossip did not take up this node's state in time", "err", err)
+		}
+	}()
 	return nil
 }
 

@@ -131,7 +131,7 @@ func TestMetaLeaveAndCrash(t *testing.T) {
 	}
 	a.eventually(t, "three members", func() bool { return len(a.Peers()) == 3 })
 
-	if err := b.SetMeta(Meta{Announcing: true, Draining: true}, time.Second); err != nil {
+	if err := b.SetMeta(Meta{Announcing: true, Draining: true}); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 drains", func() bool {
@@ -247,7 +247,7 @@ func TestMeta(t *testing.T) {
 		}
 	}
 	m := &Members{}
-	if err := m.SetMeta(Meta{Carry: strings.Repeat("x", MaxCarry+1)}, 0); err == nil {
+	if err := m.SetMeta(Meta{Carry: strings.Repeat("x", MaxCarry+1)}); err == nil {
 		t.Error("a Meta that doesn't fit is accepted")
 	}
 }
@@ -277,7 +277,8 @@ func TestReports(t *testing.T) {
 }
 
 func TestReportsMerge(t *testing.T) {
-	rs := newReports("node1", 10)
+	rs := newReports("node1", 10, Meta{})
+	own := report{Node: "node1", Seq: 10, Meta: encodeMeta(Meta{})}
 	old := report{Node: "node2", Seq: 5, Observations: Observations{Silent: []string{"node3"}}}
 	newer := report{Node: "node2", Seq: 6}
 	past := report{Node: "node1", Seq: 9, Observations: Observations{Silent: []string{"node2"}}} // before a restart
@@ -285,7 +286,7 @@ func TestReportsMerge(t *testing.T) {
 	if diff := cmp.Diff([]report{old, newer}, got); diff != "" {
 		t.Errorf("news (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]report{{Node: "node1", Seq: 10}, newer}, rs.all()); diff != "" {
+	if diff := cmp.Diff([]report{own, newer}, rs.all()); diff != "" {
 		t.Errorf("all (-want +got):\n%s", diff)
 	}
 	if _, news := rs.observe(Observations{}); news {
@@ -293,7 +294,7 @@ func TestReportsMerge(t *testing.T) {
 	}
 	rs.forget("node1")
 	rs.forget("node2")
-	if diff := cmp.Diff([]report{{Node: "node1", Seq: 10}}, rs.all()); diff != "" {
+	if diff := cmp.Diff([]report{own}, rs.all()); diff != "" {
 		t.Errorf("after node2 has left (-want +got):\n%s", diff)
 	}
 }
@@ -302,7 +303,7 @@ func TestReportsMerge(t *testing.T) {
 func TestObserversAreNoCompany(t *testing.T) {
 	k := key(t, "secret")
 	a, b, o := start(t, "node1", k), start(t, "node2", k), start(t, "controller", k)
-	if err := o.SetMeta(Meta{Observer: true}, time.Second); err != nil {
+	if err := o.SetMeta(Meta{Observer: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*speaker{b, o} {
@@ -351,7 +352,7 @@ func TestLeaveTakingLeavesNobodyAlone(t *testing.T) {
 	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SetMeta(Meta{Announcing: true, Draining: true}, time.Second); err != nil {
+	if err := b.SetMeta(Meta{Announcing: true, Draining: true}); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 drains", func() bool {
@@ -363,5 +364,35 @@ func TestLeaveTakingLeavesNobodyAlone(t *testing.T) {
 	a.eventually(t, "node2 left", func() bool { return slices.Equal(a.names(), []string{"node1"}) })
 	if a.Alone() {
 		t.Error("alone, though node2 took its leave")
+	}
+}
+
+// TestDeniedDeath lets memberlist take a live member for dead: it denies that, and is missed by nobody.
+func TestDeniedDeath(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	a.eventually(t, "both", func() bool { return len(a.Peers()) == 2 })
+	a.mu.Lock()
+	n := a.members["node2"]
+	a.mu.Unlock()
+	events{a.Members}.NotifyLeave(n)
+	if diff := cmp.Diff([]string{"node1", "node2"}, a.names()); diff != "" {
+		t.Errorf("at once (-want +got):\n%s", diff)
+	}
+	events{a.Members}.NotifyJoin(n) // as memberlist calls it when the member has denied it
+	deadline := time.After(3 * denyWait)
+	for {
+		select {
+		case <-a.changed:
+			if diff := cmp.Diff([]string{"node1", "node2"}, a.names()); diff != "" {
+				t.Fatalf("after it has denied it (-want +got):\n%s", diff)
+			}
+			continue
+		case <-deadline:
+		}
+		break
 	}
 }

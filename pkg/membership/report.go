@@ -27,6 +27,8 @@ type report struct {
 	Node string `json:"node"`
 	// Seq orders the reports of one node, also over its restarts: it starts with the time of day in nanoseconds.
 	Seq uint64 `json:"seq"`
+	// Meta is the node's Meta, encoded. memberlist's own message of it goes only to some members, and may miss one for long.
+	Meta []byte `json:"meta,omitempty"`
 	Observations
 }
 
@@ -36,8 +38,17 @@ type reports struct {
 	of   map[string]report
 }
 
-func newReports(node string, seq uint64) *reports {
-	return &reports{node: node, of: map[string]report{node: {Node: node, Seq: seq}}}
+func newReports(node string, seq uint64, meta Meta) *reports {
+	return &reports{node: node, of: map[string]report{node: {Node: node, Seq: seq, Meta: encodeMeta(meta)}}}
+}
+
+// setMeta replaces the node's own Meta and returns the report with it.
+func (rs *reports) setMeta(meta Meta) report {
+	r := rs.of[rs.node]
+	r.Seq++
+	r.Meta = encodeMeta(meta)
+	rs.of[rs.node] = r
+	return r
 }
 
 // observe replaces what the node itself observes and reports whether that is news.

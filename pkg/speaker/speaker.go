@@ -34,7 +34,6 @@ const (
 	meetEvery    = 500 * time.Millisecond // between two exchanges with one peer
 	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
 	leaveWait    = time.Second            // for the peers to hear that it has left
-	metaWait     = 300 * time.Millisecond // for the peers to hear of this node's state
 )
 
 // Config says where and for whom a speaker works.

@@ -69,7 +69,7 @@ func (s *Speaker) meet(members []membership.Peer, in *inputs, blocked bool) laye
 func (s *Speaker) tellMeta(own layer2.Abilities, able bool) {
 	carry, err := own.MarshalBinary()
 	if err == nil {
-		err = s.members.SetMeta(membership.Meta{Announcing: able, Draining: s.draining, Carry: string(carry)}, metaWait)
+		err = s.members.SetMeta(membership.Meta{Announcing: able, Draining: s.draining, Carry: string(carry)})
 	}
 	if err != nil {
 		s.cfg.Logger.Debug("not all peers have heard of this node's state", "err", err)

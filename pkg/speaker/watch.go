@@ -247,6 +247,7 @@ func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, b
 		targets = append(targets, byName[name])
 	}
 	s.watch.set(targets)
+	s.observe() // one that is no target any more is not to be called silent
 	if s.lonely = len(ready) > 1; s.lonely {
 		_, hears := s.watch.hears()
 		blocked = s.blocked.note(hears, time.Now())
