@@ -288,6 +288,7 @@ func (n *Node) choose(v View) Decision {
 			n.take(v, a, &d)
 		}
 	}
+	n.bare = nil // what was held so is claimed now
 	return d
 }
 

@@ -277,6 +277,10 @@ func TestNodeBlocked(t *testing.T) {
 	wantDecision(t, "they can talk again", w.decide(), election.Decision{
 		Hold: vips(other), Claims: []election.Claim{{Addr: other, Node: "node1", Seq: 1}},
 	})
+	w.want(nodes[:1])
+	w.decide()
+	w.want(nodes[:1], other)
+	wantDecision(t, "that it held it once counts no more", w.decide(), election.Decision{Probe: vips(other)})
 }
 
 // TestNodeAloneThatHears is about a node whose heartbeats no peer answers, while the wire says that they live: it holds what it
