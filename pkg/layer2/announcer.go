@@ -46,9 +46,6 @@ type Config struct {
 	// OnPeer is called, without a lock held, when a peer claims an address that this node holds: they don't agree who
 	// holds it. For one address it is called five times a second at most. It must not wait. It may be nil.
 	OnPeer func(addr netip.Addr, node string)
-	// OnReply is called for each answer to [Announcer.Ask], by a goroutine that reads frames: it must not wait. It may be
-	// nil.
-	OnReply func(addr netip.Addr)
 }
 
 // link is an eligible interface with its responder.
@@ -108,9 +105,6 @@ func New(cfg Config) *Announcer {
 	if cfg.OnChange == nil {
 		cfg.OnChange = func() {}
 	}
-	if cfg.OnReply == nil {
-		cfg.OnReply = func(netip.Addr) {}
-	}
 	if cfg.OnPeer == nil {
 		cfg.OnPeer = func(netip.Addr, string) {}
 	}
@@ -131,7 +125,7 @@ func New(cfg Config) *Announcer {
 		Logger: cfg.Logger, Exclude: cfg.ExcludeInterfaces, OnChange: a.setInterfaces,
 	}).Run
 	a.open = func(cfg responder.Config) answerer { return responder.Open(cfg) }
-	a.call = a.newCaller
+	a.call = func(i responder.Interface) caller { return responder.OpenCaller(i) }
 	return a
 }
 

@@ -3,17 +3,16 @@ package layer2
 import (
 	"fmt"
 	"net/netip"
-
-	"github.com/invar-lb/invar/pkg/responder"
 )
 
 // caller is what an Announcer needs of a [responder.Caller].
 type caller interface {
 	Ask(addr, own netip.Addr) error
+	Collect() []netip.Addr
 	Close()
 }
 
-// Ask asks a host for its own address, through the interface in whose subnet that lies. [Config.OnReply] hears of the
+// Ask asks a host for its own address, through the interface in whose subnet that lies. [Announcer.Collect] tells of the
 // answer. It returns an error if there is no such interface or it is without a link.
 func (a *Announcer) Ask(addr netip.Addr) error {
 	addr = addr.Unmap()
@@ -33,6 +32,12 @@ func (a *Announcer) Ask(addr netip.Addr) error {
 	return fmt.Errorf("ask for %s: it lies in the subnet of no interface that has a link", addr)
 }
 
-func (a *Announcer) newCaller(i responder.Interface) caller {
-	return responder.OpenCaller(responder.CallerConfig{Interface: i, OnAnswer: a.cfg.OnReply})
+// Collect returns the hosts that have answered since the last call.
+func (a *Announcer) Collect() (answered []netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.links {
+		answered = append(answered, l.caller.Collect()...)
+	}
+	return answered
 }

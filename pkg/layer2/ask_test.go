@@ -22,6 +22,8 @@ func (c fakeCaller) Ask(addr, own netip.Addr) error {
 	return nil
 }
 
+func (c fakeCaller) Collect() []netip.Addr { return []netip.Addr{netip.MustParseAddr("172.16.0.7")} }
+
 func (c fakeCaller) Close() { *c.closed = append(*c.closed, c.name) }
 
 func TestAsk(t *testing.T) {
@@ -43,6 +45,9 @@ func TestAsk(t *testing.T) {
 			if diff := cmp.Diff(tt.want, asked); diff != "" || (err != nil) != (tt.want == "") {
 				t.Errorf("Ask(%s): %v (-want +got):\n%s", tt.addr, err, diff)
 			}
+		}
+		if got := l.Collect(); len(got) != 1 {
+			t.Errorf("collected %v", got)
 		}
 		l.change("eth2", func(i *netif.Interface) { i.Skip = netif.SkipNoCarrier })
 		if err := l.Ask(netip.MustParseAddr("172.16.0.7")); err == nil {

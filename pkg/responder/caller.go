@@ -1,7 +1,6 @@
 package responder
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,28 +14,29 @@ import (
 // host may have another one now.
 const patienceWithMAC = 2
 
-// CallerConfig configures a [Caller].
-type CallerConfig struct {
-	// Interface is where to ask.
-	Interface Interface
-	// OnAnswer is called for each answer by the goroutine that reads, and must not wait.
-	OnAnswer func(addr netip.Addr)
-
-	open opener // nil but in tests
-}
-
 // Caller asks hosts on one interface for their own address: by ARP requests and neighbour solicitations, which a host's
-// kernel answers whatever its processes do. It is what arping and ndisc6 do, without waiting.
+// kernel answers whatever its processes do. It is what arping and ndisc6 do, without waiting: answers stay in the sockets until
+// they are collected, and wake nobody. Its methods may be called from any goroutine.
 type Caller struct {
-	cfg CallerConfig
-	ctx context.Context
-	end context.CancelFunc
+	ifi  Interface
+	open questionOpener
 
-	mu    sync.Mutex
-	conns map[uint16]conn // by EtherType, opened when first needed
-	hosts map[netip.Addr]*host
-	done  sync.WaitGroup
+	mu      sync.Mutex
+	closed  bool
+	sockets map[uint16]questionSocket // by EtherType, opened when first needed
+	hosts   map[netip.Addr]*host
+	frame   [readLen]byte
 }
+
+// questionSocket is a packet socket that never waits.
+type questionSocket interface {
+	send(frame []byte) error
+	// poll returns the length of the next frame, 0 if there is none now.
+	poll(b []byte) (int, error)
+	close()
+}
+
+type questionOpener func(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (questionSocket, error)
 
 // host is what is known of a host that was asked.
 type host struct {
@@ -45,13 +45,11 @@ type host struct {
 }
 
 // OpenCaller returns a Caller. It opens its sockets when they are needed.
-func OpenCaller(cfg CallerConfig) *Caller {
-	if cfg.open == nil {
-		cfg.open = openPacket
+func OpenCaller(ifi Interface) *Caller {
+	return &Caller{
+		ifi: ifi, open: openQuestionSocket,
+		sockets: make(map[uint16]questionSocket), hosts: make(map[netip.Addr]*host),
 	}
-	c := &Caller{cfg: cfg, conns: make(map[uint16]conn), hosts: make(map[netip.Addr]*host)}
-	c.ctx, c.end = context.WithCancel(context.Background())
-	return c
 }
 
 // Ask sends one question for addr from own, an address of the interface of the same family. It does not wait for the
@@ -59,9 +57,9 @@ func OpenCaller(cfg CallerConfig) *Caller {
 func (c *Caller) Ask(addr, own netip.Addr) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn, err := c.connect(addr.Is6())
+	etherType, socket, err := c.socket(addr.Is6())
 	if err != nil {
-		return fmt.Errorf("ask for %s on %s: %w", addr, c.cfg.Interface.Name, err)
+		return fmt.Errorf("ask for %s on %s: %w", addr, c.ifi.Name, err)
 	}
 	h := c.hosts[addr]
 	if h == nil {
@@ -73,8 +71,9 @@ func (c *Caller) Ask(addr, own netip.Addr) error {
 	}
 	h.unanswered++
 	var out buffer
-	if err := conn.send(out[:layQuestion(&out, c.cfg.Interface.MAC, h.mac, addr, own)]); err != nil {
-		return fmt.Errorf("ask for %s on %s: %w", addr, c.cfg.Interface.Name, err)
+	if err := socket.send(out[:layQuestion(&out, c.ifi.MAC, h.mac, addr, own)]); err != nil {
+		c.drop(etherType)
+		return fmt.Errorf("ask for %s on %s: %w", addr, c.ifi.Name, err)
 	}
 	return nil
 }
@@ -90,71 +89,65 @@ func (c *Caller) Forget(keep func(netip.Addr) bool) {
 	}
 }
 
-// Close ends the Caller. When it returns, OnAnswer is not called any more.
-func (c *Caller) Close() {
-	c.end()
+// Collect returns the hosts that have answered since the last call.
+func (c *Caller) Collect() (answered []netip.Addr) {
 	c.mu.Lock()
-	for _, conn := range c.conns {
-		conn.interrupt()
+	defer c.mu.Unlock()
+	for etherType, socket := range c.sockets {
+		for {
+			n, err := socket.poll(c.frame[:])
+			if err != nil {
+				c.drop(etherType) // the next question opens another
+			}
+			if n == 0 || err != nil {
+				break
+			}
+			addr, mac, ok := readAnswer(etherType, c.frame[:n], c.ifi.MAC)
+			if h := c.hosts[addr]; ok && h != nil {
+				h.mac, h.unanswered = mac, 0
+				answered = append(answered, addr)
+			}
+		}
 	}
-	c.mu.Unlock()
-	c.done.Wait()
+	return answered
 }
 
-// connect returns the socket for a family, opening it if necessary. The caller holds c.mu.
-func (c *Caller) connect(v6 bool) (conn, error) {
+// Close ends the Caller.
+func (c *Caller) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for etherType := range c.sockets {
+		c.drop(etherType)
+	}
+}
+
+// socket returns the socket for a family, opening it if necessary. The caller holds c.mu.
+func (c *Caller) socket(v6 bool) (etherType uint16, socket questionSocket, err error) {
 	etherType, filter := uint16(etherTypeARP), filterARPAnswers()
 	if v6 {
 		etherType, filter = etherTypeIPv6, filterNDPAnswers()
 	}
-	if conn := c.conns[etherType]; conn != nil {
-		return conn, nil
+	if socket = c.sockets[etherType]; socket != nil {
+		return etherType, socket, nil
 	}
-	if c.ctx.Err() != nil {
-		return nil, errors.New("caller is closed")
+	if c.closed {
+		return etherType, nil, errors.New("caller is closed")
 	}
 	raw, err := assembleFilter(filter)
 	if err != nil {
-		return nil, err
+		return etherType, nil, err
 	}
-	conn, err := c.cfg.open(c.cfg.Interface, etherType, raw)
-	if err != nil {
-		return nil, err
+	if socket, err = c.open(c.ifi, etherType, raw); err == nil {
+		c.sockets[etherType] = socket
 	}
-	c.conns[etherType] = conn
-	c.done.Go(func() { c.read(etherType, conn) })
-	return conn, nil
+	return etherType, socket, err
 }
 
-// read hands over answers until reading fails; the next question opens another socket.
-func (c *Caller) read(etherType uint16, conn conn) {
-	frame := make([]byte, readLen)
-	for {
-		n, err := conn.read(frame)
-		if err != nil {
-			break
-		}
-		from, mac, ok := readAnswer(etherType, frame[:n], c.cfg.Interface.MAC)
-		if ok && c.note(from, mac) {
-			c.cfg.OnAnswer(from)
-		}
-	}
-	c.mu.Lock()
-	delete(c.conns, etherType)
-	c.mu.Unlock()
-	conn.close()
-}
-
-// note takes an answer in and reports whether addr was asked for.
-func (c *Caller) note(addr netip.Addr, mac [6]byte) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.hosts[addr]
-	if h == nil {
-		return false
-	}
-	h.mac, h.unanswered = mac, 0
-	return true
+// drop closes a socket. The caller holds c.mu.
+func (c *Caller) drop(etherType uint16) {
+	c.sockets[etherType].close()
+	delete(c.sockets, etherType)
 }
 
 // filterARPAnswers passes ARP replies to this host.

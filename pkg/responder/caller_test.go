@@ -1,12 +1,14 @@
 package responder
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/arp"
+	"golang.org/x/net/bpf"
 
 	"github.com/invar-lb/invar/test/netns"
 )
@@ -93,43 +95,93 @@ func TestReadAnswer(t *testing.T) {
 	}
 }
 
+// fakeSocket hands over frames and remembers what was sent.
+type fakeSocket struct {
+	in     [][]byte
+	sent   []byte
+	err    error
+	closed int
+}
+
+func (s *fakeSocket) send(frame []byte) error { s.sent = frame; return s.err }
+
+func (s *fakeSocket) poll(b []byte) (n int, err error) {
+	if len(s.in) > 0 {
+		n = copy(b, s.in[0])
+		s.in = s.in[1:]
+	}
+	return n, s.err
+}
+
+func (s *fakeSocket) close() { s.closed++ }
+
+// fakeCaller returns a Caller over one fake socket, and counts how often that is opened.
+func fakeCaller() (c *Caller, s *fakeSocket, opened *int) {
+	c, s, opened = OpenCaller(Interface{Index: 1, Name: "fake0", MAC: ownMAC}), new(fakeSocket), new(int)
+	c.open = func(Interface, uint16, []bpf.RawInstruction) (questionSocket, error) { *opened++; return s, nil }
+	return c, s, opened
+}
+
 // TestCallerFollowsTheMAC asks one host that answers, falls silent, and answers with another MAC.
 func TestCallerFollowsTheMAC(t *testing.T) {
-	w := newFakeWire(t)
-	answers := make(chan netip.Addr, 1)
-	c := OpenCaller(CallerConfig{
-		Interface: w.config().Interface, OnAnswer: func(a netip.Addr) { answers <- a }, open: w.open,
-	})
+	c, s, _ := fakeCaller()
 	defer c.Close()
 	ask := func(want [6]byte) {
 		t.Helper()
 		if err := c.Ask(client4, own4); err != nil {
 			t.Fatal(err)
 		}
-		if frame, ok := w.next(); !ok || [6]byte(frame) != want {
-			t.Fatalf("asked %v, want %v", frame[:6], want)
+		if [6]byte(s.sent) != want {
+			t.Fatalf("asked %v, want %v", s.sent[:6], want)
 		}
 	}
-	hear := func(s arpSpec) {
+	hear := func(from [6]byte) {
 		t.Helper()
-		w.send(s.bytes(t))
-		select {
-		case <-answers:
-		case <-time.After(patience):
-			t.Fatal("answer was not heard")
+		answer, stranger := answer4(), answer4()
+		answer.from, answer.senderMAC = from, from
+		stranger.sender = foreign4 // nobody asked for that
+		s.in = [][]byte{stranger.bytes(t), answer.bytes(t)}
+		if got := c.Collect(); !slices.Equal(got, []netip.Addr{client4}) {
+			t.Fatalf("collected %v, want %v", got, client4)
+		}
+		if got := c.Collect(); len(got) > 0 {
+			t.Fatalf("collected %v a second time", got)
 		}
 	}
 	ask(broadcast)
-	hear(answer4())
+	hear(clientMAC)
 	ask(clientMAC)
 	ask(clientMAC)
 	ask(broadcast)
-	moved := answer4()
-	moved.from, moved.senderMAC = otherMAC, otherMAC
-	hear(moved)
+	hear(otherMAC)
 	ask(otherMAC)
 	c.Forget(func(netip.Addr) bool { return false })
 	ask(broadcast)
+}
+
+// TestCallerReopens lets the socket fail: the next question opens another, and a closed Caller asks nothing.
+func TestCallerReopens(t *testing.T) {
+	c, s, opened := fakeCaller()
+	s.err = errors.New("network is down")
+	if err := c.Ask(client4, own4); err == nil {
+		t.Error("a question that could not be sent gives no error")
+	}
+	s.err = nil
+	if err := c.Ask(client4, own4); err != nil {
+		t.Error(err)
+	}
+	s.err = errors.New("network is down")
+	if got := c.Collect(); len(got) > 0 {
+		t.Errorf("collected %v from a socket that fails", got)
+	}
+	s.err = nil
+	if err := c.Ask(client4, own4); err != nil || *opened != 3 || s.closed != 2 {
+		t.Errorf("after two failures: %v, opened %d times and closed %d times, want 3 and 2", err, *opened, s.closed)
+	}
+	c.Close()
+	if err := c.Ask(client4, own4); err == nil || s.closed != 3 {
+		t.Errorf("after Close: %v, closed %d times", err, s.closed)
+	}
 }
 
 // TestCallerAsksLinux asks a Linux host for its own addresses, and for one that nobody has.
@@ -140,25 +192,20 @@ func TestCallerAsksLinux(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	answers := make(chan netip.Addr, 16)
-	c := OpenCaller(CallerConfig{Interface: w.ifi, OnAnswer: func(a netip.Addr) { answers <- a }})
+	c := OpenCaller(w.ifi)
 	defer c.Close()
 	for range 3 { // to all, then to the one that answered
 		for addr, own := range map[netip.Addr]netip.Addr{client4: own4, client6: own6} {
-			if err := c.Ask(foreign4, own4); err != nil {
+			if err := errors.Join(c.Ask(foreign4, own4), c.Ask(addr, own)); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.Ask(addr, own); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case got := <-answers:
-				if got != addr {
+			waitFor(t, "answer of "+addr.String(), func() bool {
+				got := c.Collect()
+				if len(got) > 0 && !slices.Equal(got, []netip.Addr{addr}) {
 					t.Fatalf("%v answered, want %v", got, addr)
 				}
-			case <-time.After(patience):
-				t.Fatalf("%v did not answer", addr)
-			}
+				return len(got) > 0
+			})
 		}
 	}
 	netns.SetDown(t, "lan0")

@@ -109,8 +109,7 @@ func New(cfg Config) *Speaker {
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{
 		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
-		OnReply: func(addr netip.Addr) { s.watch.answered(addr, time.Now()) }, OnPeer: s.onPeer,
-		ExcludeInterfaces: cfg.ExcludeInterfaces,
+		OnPeer: s.onPeer, ExcludeInterfaces: cfg.ExcludeInterfaces,
 	})
 	return s
 }

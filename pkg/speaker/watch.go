@@ -14,10 +14,10 @@ import (
 
 // watch is this node's part in the wire watch: see [election.Sentry]. Its methods may be called from any goroutine.
 type watch struct {
-	mu       sync.Mutex
-	targets  map[string]*target
-	byAddr   map[netip.Addr]*target
-	lastTick time.Time
+	mu      sync.Mutex
+	targets map[string]*target
+	byAddr  map[netip.Addr]*target
+	looked  time.Time // when answers were collected last
 }
 
 // target is a node that is watched.
@@ -51,14 +51,12 @@ func (w *watch) set(peers []membership.Peer) {
 	w.targets = targets
 }
 
-// answered notes that addr has answered.
-func (w *watch) answered(addr netip.Addr, now time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if t := w.byAddr[addr]; t != nil {
-		t.heard = true
-		t.Answered(now)
-	}
+// wire is how nodes are asked.
+type wire interface {
+	// Ask asks a host for its own address.
+	Ask(addr netip.Addr) error
+	// Collect returns the hosts that have answered since the last call.
+	Collect() []netip.Addr
 }
 
 // change is what a tick has found.
@@ -73,19 +71,22 @@ type fall struct {
 	took time.Duration // to find that out
 }
 
-// tick judges every node and asks it again. ended says whether a node's process has ended.
-func (w *watch) tick(now time.Time, ask func(netip.Addr) error, ended func(membership.Peer) bool) (c change) {
+// tick takes in the answers, judges every node and asks it again. However late it is called, an answer that has come counts.
+// ended says whether a node's process has ended.
+func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool) (c change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// After a pause answers may lie in the sockets that nobody has read: let their readers run first.
-	late := now.Sub(w.lastTick) > 2*election.ProbeInterval
-	w.lastTick = now
+	for _, addr := range wire.Collect() {
+		if t := w.byAddr[addr]; t != nil {
+			t.heard = true
+			t.Answered(w.looked) // it may have come right after
+		}
+	}
+	w.looked = now
 	for _, t := range w.targets {
 		t.Gone(ended(t.Peer))
-		if !late {
-			t.mute = t.Mute(now)
-		}
-		if silent := t.Silent(now); silent != t.silent && !late {
+		t.mute = t.Mute(now)
+		if silent := t.Silent(now); silent != t.silent {
 			t.silent, t.since = silent, now
 			if silent {
 				c.fell = append(c.fell, fall{t.Name, t.Missing(now)})
@@ -93,7 +94,7 @@ func (w *watch) tick(now time.Time, ask func(netip.Addr) error, ended func(membe
 				c.back = append(c.back, t.Peer)
 			}
 		}
-		if ask(t.Addr) == nil { // what was not asked is not missed
+		if wire.Ask(t.Addr) == nil { // what was not asked is not missed
 			t.Asked(now)
 		}
 	}
@@ -144,7 +145,7 @@ func (s *Speaker) keepWatch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		c := s.watch.tick(time.Now(), s.announcer.Ask, s.members.Ended)
+		c := s.watch.tick(time.Now(), s.announcer, s.members.Ended)
 		if len(c.fell)+len(c.back) == 0 {
 			continue
 		}

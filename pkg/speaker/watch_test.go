@@ -20,26 +20,30 @@ type lan struct {
 	mute    map[netip.Addr]bool
 	ended   map[string]bool
 	linkOff bool
-	asked   int
+	heard   []netip.Addr // answers that nobody has collected
+}
+
+// Ask implements wire: those that are not mute answer at once.
+func (l *lan) Ask(a netip.Addr) error {
+	if l.linkOff {
+		return errors.New("network is down")
+	}
+	if !l.mute[a] {
+		l.heard = append(l.heard, a)
+	}
+	return nil
+}
+
+// Collect implements wire.
+func (l *lan) Collect() []netip.Addr {
+	heard := l.heard
+	l.heard = nil
+	return heard
 }
 
 func (l *lan) tick() change {
 	l.now = l.now.Add(election.ProbeInterval)
-	var heard []netip.Addr
-	c := l.watch.tick(l.now, func(a netip.Addr) error {
-		if l.linkOff {
-			return errors.New("network is down")
-		}
-		l.asked++
-		if !l.mute[a] {
-			heard = append(heard, a)
-		}
-		return nil
-	}, func(p membership.Peer) bool { return l.ended[p.Name] })
-	for _, a := range heard {
-		l.answered(a, l.now)
-	}
-	return c
+	return l.watch.tick(l.now, l, func(p membership.Peer) bool { return l.ended[p.Name] })
 }
 
 // pass lets ticks go by and returns what they found.
@@ -104,7 +108,7 @@ func TestWatch(t *testing.T) {
 	l.wantSilent(t, "node3 is no target any more", false)
 }
 
-// TestWatchAfterAPause is about answers that nobody could read: they count before anybody is judged.
+// TestWatchAfterAPause is about an answer that nobody could read: it counts before anybody is judged.
 func TestWatchAfterAPause(t *testing.T) {
 	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
@@ -112,11 +116,11 @@ func TestWatchAfterAPause(t *testing.T) {
 	l.pass(time.Second)
 	l.mute[two.Addr] = true
 	l.pass(2 * election.ProbeInterval)
+	l.heard = append(l.heard, two.Addr)
 	l.now = l.now.Add(time.Second)
 	if c := l.tick(); len(c.fell) > 0 {
-		t.Error("judged before the answers could be read")
+		t.Error("judged before the answer was read")
 	}
-	l.answered(two.Addr, l.now)
 	clear(l.mute)
 	l.pass(time.Second)
 	l.wantSilent(t, "it answered in time", false)
