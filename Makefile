@@ -20,12 +20,14 @@ export FUZZTIME ?= 30s
 export COUNT ?= 6
 N ?= 1000
 SCHEDULES ?= 10000
+ROUNDS ?= 20
+KINDS ?=
 export RUN E2E_KEEP
 
 .PHONY: help
 help: ## List the targets
 	@echo "Invar $(VERSION), a Layer 2 load balancer for Kubernetes. Targets:"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: $(CMDS:%=bin/%) ## Build the binaries into bin/
@@ -104,6 +106,11 @@ sim: ## Simulate many speakers under SCHEDULES (10000) schedules of faults; SEED
 bench-speaker: ## Give one speaker N (1000) addresses on a lab; print a line of JSON: its memory, and its CPU time when idle
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/speaker -n $(N)
+
+.PHONY: bench-failover
+bench-failover: ## Fail nodes and speakers on a lab ROUNDS (20) times in each way (KINDS=a,b: in these); print a line of JSON each
+	@$(MAKE) -s root-deps image lab >&2
+	@go run ./test/bench/failover -rounds $(ROUNDS) -kinds '$(KINDS)'
 
 .PHONY: root-deps
 root-deps:
