@@ -51,7 +51,7 @@ var kinds = []kind{
 			return errors.Join(b.Lab(ctx, "heal", node), b.Lab(ctx, "thaw", controlPlane))
 		},
 	},
-	{name: "partition-heal", moves: true, inject: portState("disabled"), undo: portState("forwarding")},
+	{name: "partition-heal", moves: true, inject: unbridge, undo: rebridge},
 	{name: "mass-1000", mass: true},
 }
 
@@ -110,13 +110,12 @@ func label(change string) func(context.Context, *bench, string) error {
 	}
 }
 
-// portState sets the state of the node's port in the switch's bridge, see ip-link(8), bridge_slave. A disabled port passes
-// nothing, yet the node's interface keeps its carrier, as with a fault on the other side of a switch.
-func portState(name string) func(context.Context, *bench, string) error {
-	state := map[string]string{"disabled": "0", "forwarding": "3"}[name]
-	return func(ctx context.Context, b *bench, node string) error {
-		return b.port(ctx, node, "type", "bridge_slave", "state", state)
-	}
+// unbridge takes the node's port out of the switch's bridge, and rebridge puts it back. Nothing passes meanwhile, yet the
+// node's interface keeps its carrier, as with a fault on the other side of a switch.
+func unbridge(ctx context.Context, b *bench, node string) error { return b.port(ctx, node, "nomaster") }
+
+func rebridge(ctx context.Context, b *bench, node string) error {
+	return b.port(ctx, node, "master", "lan")
 }
 
 // port changes the node's port on the switch by ip-link(8), in a few milliseconds.

@@ -84,7 +84,7 @@ func (b *bench) findAddress(ctx context.Context) error {
 		return err
 	}
 	if len(s.Status.LoadBalancer.Ingress) == 0 {
-		return fmt.Errorf("Service %s has no address", service)
+		return fmt.Errorf("no address for Service %s", service)
 	}
 	addr, err := netip.ParseAddr(s.Status.LoadBalancer.Ingress[0].IP)
 	if err != nil {

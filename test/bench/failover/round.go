@@ -118,6 +118,7 @@ func (b *bench) round(ctx context.Context, k kind) (l line, err error) {
 	if err != nil {
 		return line{}, err
 	}
+	tell(node, t, attempts)
 	l = evaluate(k, t, attempts, asked, replies, len(b.Nodes()))
 	if macs[0] != macs[1] {
 		l.Moves = 1
@@ -171,4 +172,20 @@ func (b *bench) nodeOf(mac string) (string, error) {
 		return "", fmt.Errorf("%s is answered by %s, which is no node", b.addr, mac)
 	}
 	return nodes[i].Name, nil
+}
+
+// tell says when connections failed and why, with neighbours drawn together.
+func tell(node string, t times, attempts []cluster.Attempt) {
+	progress("%s was hit; the fault was undone after %d ms", node, t.undo.Sub(t.fault).Milliseconds())
+	for i := 0; i < len(attempts); i++ {
+		if attempts[i].Err == nil {
+			continue
+		}
+		from := i
+		for i+1 < len(attempts) && attempts[i+1].Err != nil {
+			i++
+		}
+		progress("%d connections failed from %d to %d ms after the fault: %v", i-from+1,
+			attempts[from].Start.Sub(t.fault).Milliseconds(), attempts[i].Start.Sub(t.fault).Milliseconds(), attempts[i].Err)
+	}
 }
