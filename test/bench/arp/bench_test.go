@@ -210,10 +210,10 @@ func (b *bench) foreign(e effort) time.Duration {
 }
 
 // extra sends requests for the given addresses on both cables, with a Responder or another kind of listener on one and then
-// on the other, since no two cables are quite the same. It returns how much more a frame costs where the listener is.
+// on the other. It returns how much more a frame costs where the listener is: the mean of the two, since one cable costs more
+// than the other by itself, by more than what is measured.
 func (b *bench) extra(name string, k kind, addrs func(*cable) []netip.Addr, e effort) time.Duration {
-	var all flood
-	var own time.Duration // CPU time of the listener's process
+	var sum time.Duration
 	for i, with := range b.cables {
 		without := b.cables[1-i]
 		b.remote.open(k, with.link, held()...)
@@ -221,15 +221,16 @@ func (b *bench) extra(name string, k kind, addrs func(*cable) []netip.Addr, e ef
 			with.client.ask(held()[0]) // it works
 		}
 		before := b.remote.report().CPU
-		all.add(runFlood(newTarget(with.client, addrs(with)), newTarget(without.client, addrs(without)), e.bursts))
-		own += b.remote.report().CPU - before
+		f := runFlood(newTarget(with.client, addrs(with)), newTarget(without.client, addrs(without)), e.bursts)
+		own := (b.remote.report().CPU - before) / time.Duration(e.bursts*burst)
+		progress("%s, on %s: %s, and %s in the process", name, with.link, f.summary(), text(own))
+		if f.rate() < 0.9*burst*float64(time.Second/interval) {
+			progress("warning: the machine is too busy to keep the pace")
+		}
+		sum += percentile(f.differences, 50) + own
 	}
-	own /= time.Duration(len(all.with) * burst)
-	progress("%s: %s, and %s in the process", name, all.summary(), text(own))
-	if all.rate() < 0.9*burst*float64(time.Second/interval) {
-		progress("warning: the machine is too busy to keep the pace")
-	}
-	return percentile(all.differences, 50) + own
+	progress("%s: %s us each", name, text(sum/2))
+	return sum / 2
 }
 
 func progress(format string, args ...any) {

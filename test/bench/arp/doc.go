@@ -24,8 +24,8 @@
 // is added.
 //
 // Sending costs many times as much as the filter. Therefore there are two cables, one with a Responder and one without. Each
-// millisecond has a burst on either, and the difference of the two counts: its median over thousands of bursts. When half
-// of them are done, the Responder moves to the other cable. With no Responder on either the difference is some nanoseconds.
+// millisecond has a burst on either, in an order that alternates, and the difference of the two counts: its median over thousands
+// of them. Then the Responder moves to the other cable and all is done again, and the mean of the two medians is the result.
 //
 // A socket whose filter passes nothing is measured too. It shows what the kernel takes for having to show a frame to anybody
 // beside itself; the rest is the Responder's.

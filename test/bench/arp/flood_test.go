@@ -18,16 +18,11 @@ const (
 // flood is what bursts of foreign frames took: one on a cable with a listener at the other end, one on a cable without, and so
 // on. Times are those of a frame.
 type flood struct {
-	with, without, differences []time.Duration
-	wall                       time.Duration // from the first burst to the last, pauses included
-}
-
-// add adds what another flood took.
-func (f *flood) add(o flood) {
-	f.with = append(f.with, o.with...)
-	f.without = append(f.without, o.without...)
-	f.differences = append(f.differences, o.differences...)
-	f.wall += o.wall
+	with, without []time.Duration
+	// differences are those of the two cables, each the mean of two intervals with the bursts in either order: the first burst
+	// after a pause takes longer than the second by more than what is measured.
+	differences []time.Duration
+	wall        time.Duration // from the first burst to the last, pauses included
 }
 
 // rate returns the number of frames in a second on each cable.
@@ -36,7 +31,7 @@ func (f *flood) rate() float64 { return float64(len(f.with)*burst) / f.wall.Seco
 // summary tells the halves apart, so that one sees whether the machine was quiet.
 func (f *flood) summary() string {
 	return fmt.Sprintf("%.0f in a second, %s us each with a listener, %s without; "+
-		"the difference is %s in the median of %d bursts (quartiles %s and %s)",
+		"the difference is %s in the median of %d (quartiles %s and %s)",
 		f.rate(), text(percentile(f.with, 50)), text(percentile(f.without, 50)),
 		text(percentile(f.differences, 50)), len(f.differences),
 		text(percentile(f.differences, 25)), text(percentile(f.differences, 75)))
@@ -67,7 +62,7 @@ func (t *target) burst() time.Duration {
 	return time.Since(begin) / burst
 }
 
-// runFlood sends a burst on each of the two cables in every interval.
+// runFlood sends a burst on each of the two cables in every interval. The number of intervals is even.
 func runFlood(with, without *target, bursts int) flood {
 	runtime.LockOSThread() // a change of the thread would be part of the time
 	defer runtime.UnlockOSThread()
@@ -75,13 +70,14 @@ func runFlood(with, without *target, bursts int) flood {
 	begin, start := time.Now(), monotonic(with.client)
 	for i := range bursts {
 		sleepUntil(with.client, start+time.Duration(i)*interval)
-		var a, b time.Duration
 		if i%2 == 0 {
-			a, b = with.burst(), without.burst()
-		} else {
-			b, a = without.burst(), with.burst()
+			f.with = append(f.with, with.burst())
+			f.without = append(f.without, without.burst())
+			continue
 		}
-		f.with, f.without, f.differences = append(f.with, a), append(f.without, b), append(f.differences, a-b)
+		f.without = append(f.without, without.burst())
+		f.with = append(f.with, with.burst())
+		f.differences = append(f.differences, (f.with[i-1]-f.without[i-1]+f.with[i]-f.without[i])/2)
 	}
 	f.wall = time.Since(begin)
 	return f
