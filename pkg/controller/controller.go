@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,8 +16,6 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/membership"
@@ -88,10 +87,13 @@ func (c *Controller) Ready() error {
 
 // Run works, or stands by while another controller does, until ctx is done. In either case it listens to the speakers.
 func (c *Controller) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.listen(ctx) })
-	g.Go(func() error { return c.work(ctx) })
-	return g.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	var listening sync.WaitGroup
+	listening.Go(func() { c.listen(ctx) })
+	err := c.work(ctx)
+	cancel()
+	listening.Wait()
+	return err
 }
 
 func (c *Controller) work(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -23,6 +24,9 @@ type gossip struct {
 	changed chan struct{}                      // of size 1: the key or the list of speakers may have changed
 }
 
+// listenRetry is the pause before the port is tried again that the gossip needs.
+const listenRetry = 2 * time.Second
+
 func newGossip() *gossip {
 	return &gossip{news: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 }
@@ -34,29 +38,18 @@ func poke(c chan struct{}) {
 	}
 }
 
-// listen takes part in the gossip until ctx is done. Without it the controller works as well; it only knows less.
-func (c *Controller) listen(ctx context.Context) error {
+// listen takes part in the gossip until ctx is done. Without it the controller works as well; it only knows less. So what goes
+// wrong here is told and tried again.
+func (c *Controller) listen(ctx context.Context) {
 	if !c.cfg.BindAddr.IsValid() {
-		return nil
+		return
 	}
-	for _, inf := range []cache.SharedIndexInformer{c.secret, c.speakers} {
-		if _, err := kube.OnEvent(inf, func(cache.ObjectName) { poke(c.gossip.changed) }); err != nil {
-			return err
+	m, err := c.takePart(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.cfg.Logger.Error("can't listen to the speakers: address conflicts are not shown", "err", err)
 		}
-	}
-	if err := kube.Start(ctx, c.secret, c.speakers); err != nil {
-		return ignoreIfDone(ctx, err)
-	}
-	key, err := c.waitForKey(ctx)
-	if err != nil {
-		return ignoreIfDone(ctx, err)
-	}
-	m, err := membership.Start(membership.Config{
-		Node: "controller/" + c.cfg.Identity, BindAddr: c.cfg.BindAddr, Port: c.cfg.Port, Key: key, Logger: c.cfg.Logger,
-		OnChange: func() { poke(c.gossip.news) }, Meta: membership.Meta{Observer: true},
-	})
-	if err != nil {
-		return err
+		return
 	}
 	c.gossip.members.Store(m)
 	changed := make(chan struct{}, 1)
@@ -66,62 +59,60 @@ func (c *Controller) listen(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-c.gossip.changed:
-			c.rotateKey(m)
+			if err := m.Follow(kube.SecretText(c.secret, c.secretName())); err != nil {
+				c.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
+			}
 			poke(changed)
 		}
 	}
 	<-done
-	return m.Close()
-}
-
-func ignoreIfDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if err := m.Close(); err != nil {
+		c.cfg.Logger.Debug("the gossip was not left in order", "err", err)
 	}
-	return err
 }
 
-// listed returns where the speakers are.
-func (c *Controller) listed() []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, a := range kube.Addresses(c.speakers) {
-		if a.Is4() == c.cfg.BindAddr.Is4() {
-			out = append(out, netip.AddrPortFrom(a, uint16(c.cfg.Port)))
+// takePart waits for what it takes to be a member, and for the port to be free.
+func (c *Controller) takePart(ctx context.Context) (*membership.Members, error) {
+	for _, inf := range []cache.SharedIndexInformer{c.secret, c.speakers} {
+		if _, err := kube.OnEvent(inf, func(cache.ObjectName) { poke(c.gossip.changed) }); err != nil {
+			return nil, err
 		}
 	}
-	return out
-}
-
-func (c *Controller) waitForKey(ctx context.Context) ([]byte, error) {
+	if err := kube.Start(ctx, c.secret, c.speakers); err != nil {
+		return nil, err
+	}
+	text, err := kube.WaitForSecret(ctx, c.secret, c.secretName(), c.gossip.changed, c.cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	key, err := membership.DeriveKey(text)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		if key, err := c.key(); key != nil || err != nil {
-			return key, err
+		m, err := membership.Start(membership.Config{
+			Node: "controller/" + c.cfg.Identity, BindAddr: c.cfg.BindAddr, Port: c.cfg.Port, Key: key, Logger: c.cfg.Logger,
+			OnChange: func() { poke(c.gossip.news) }, Meta: membership.Meta{Observer: true},
+		})
+		if err == nil {
+			return m, nil
 		}
+		c.cfg.Logger.Warn("can't listen to the speakers now; will try again", "err", err)
 		select {
-		case <-c.gossip.changed:
+		case <-time.After(listenRetry):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// key returns the speakers' key, nil if there is none yet.
-func (c *Controller) key() ([]byte, error) {
-	text := kube.SecretText(c.secret, cache.NewObjectName(c.cfg.Namespace, c.cfg.Secret))
-	if len(text) == 0 {
-		return nil, nil
-	}
-	return membership.DeriveKey(text)
+// listed returns where the speakers are.
+func (c *Controller) listed() []netip.AddrPort {
+	return kube.SpeakersBeside(c.speakers, c.cfg.BindAddr, c.cfg.Port)
 }
 
-func (c *Controller) rotateKey(m *membership.Members) {
-	key, err := c.key()
-	if err == nil && key != nil {
-		err = m.Rotate(key)
-	}
-	if err != nil {
-		c.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
-	}
+func (c *Controller) secretName() cache.ObjectName {
+	return cache.NewObjectName(c.cfg.Namespace, c.cfg.Secret)
 }
 
 // heard returns what the speakers say of addresses that foreign hosts use, in words.

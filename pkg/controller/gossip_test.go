@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -101,16 +102,16 @@ func TestListens(t *testing.T) {
 		BindAddr: netip.MustParseAddr("127.0.0.2"), Port: int(speaker.Addr().Port()), Secret: "memberlist",
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.listen(ctx) }()
+	done := make(chan struct{})
+	go func() { defer close(done); c.listen(ctx) }()
 	speaker.Report(membership.Observations{
 		Conflicts: []membership.Conflict{{Addr: vip, MAC: "02:00:00:00:00:99", Interface: "eth0"}},
 	})
 	for deadline := time.After(10 * time.Second); len(c.heard()) == 0; {
 		select {
 		case <-c.gossip.news:
-		case err := <-done:
-			t.Fatal("ended: ", err)
+		case <-done:
+			t.Fatal("it has ended")
 		case <-deadline:
 			t.Fatal("nothing heard within 10 s")
 		}
@@ -121,7 +122,43 @@ func TestListens(t *testing.T) {
 		}
 	}
 	cancel()
+	<-done
+}
+
+// TestPortTaken is about a controller whose port somebody else has: it works all the same, and listens when it can.
+func TestPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.3:0")
+	must(t, err)
+	client := fake.NewClientset(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "memberlist"}, Data: map[string][]byte{kube.SecretKey: []byte("x")},
+	})
+	c := New(Config{
+		Client: client, Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
+		BindAddr: netip.MustParseAddr("127.0.0.3"), Port: taken.Addr().(*net.TCPAddr).Port, Secret: "memberlist",
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	waitFor(t, "the controller is ready", func() bool { return c.Ready() == nil })
+	select {
+	case err := <-done:
+		t.Fatal("ended: ", err)
+	case <-time.After(100 * time.Millisecond): // it has tried by then, or will later
+	}
+	must(t, taken.Close())
+	waitFor(t, "it listens", func() bool { return c.gossip.members.Load() != nil })
+	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 20 s", what)
+		}
 	}
 }

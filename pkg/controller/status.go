@@ -62,7 +62,11 @@ func (t *term) show(obj *corev1.Service, svc kube.Service, v verdict) write {
 			return nil
 		}
 	}
-	patch := statusPatch(obj, v.addrs, from, cond, conflict)
+	conds := []metav1.Condition{cond}
+	if !sameConflict {
+		conds = append(conds, conflict)
+	}
+	patch := statusPatch(obj, v.addrs, from, conds)
 	return func(ctx context.Context) (outcome, error) {
 		now, err := t.patch(ctx, obj, patch)
 		if err != nil {
@@ -150,7 +154,7 @@ func allocatedFrom(v verdict) string {
 
 // statusPatch returns a strategic merge patch. It leaves alone what is not ours, the conditions of others for example, and
 // holds for no other Service that may have come up under the same name.
-func statusPatch(obj *corev1.Service, addrs []netip.Addr, from string, cond, conflict metav1.Condition) []byte {
+func statusPatch(obj *corev1.Service, addrs []netip.Addr, from string, conds []metav1.Condition) []byte {
 	ingress := make([]corev1.LoadBalancerIngress, len(addrs))
 	for i, a := range addrs {
 		ingress[i].IP = a.String()
@@ -158,10 +162,6 @@ func statusPatch(obj *corev1.Service, addrs []netip.Addr, from string, cond, con
 	annotations := map[string]any{kube.AnnotationAllocatedFrom: nil}
 	if from != "" {
 		annotations[kube.AnnotationAllocatedFrom] = from
-	}
-	conds := []metav1.Condition{cond}
-	if _, same := settle(obj, conflict); !same {
-		conds = append(conds, conflict)
 	}
 	return marshal(map[string]any{
 		"metadata": map[string]any{"uid": obj.UID, "annotations": annotations},

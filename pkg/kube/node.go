@@ -95,6 +95,18 @@ func ReadySpeakers(inf cache.SharedIndexInformer) []Speaker {
 	return slices.Compact(out)
 }
 
+// SpeakersBeside returns where the endpoints of an informer made by ServiceSlices are to be talked to from self, ready or not:
+// those of its address family but for self.
+func SpeakersBeside(inf cache.SharedIndexInformer, self netip.Addr, port int) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, a := range Addresses(inf) {
+		if a != self && a.Is4() == self.Is4() {
+			out = append(out, netip.AddrPortFrom(a, uint16(port)))
+		}
+	}
+	return out
+}
+
 // Addresses returns the endpoint addresses of an informer made by ServiceSlices, ready or not, sorted.
 func Addresses(inf cache.SharedIndexInformer) []netip.Addr {
 	var addrs []netip.Addr

@@ -27,6 +27,25 @@ func SecretText(inf cache.SharedIndexInformer, name cache.ObjectName) []byte {
 	return secret.Data[SecretKey]
 }
 
+// WaitForSecret returns the text of the Secret of that name as soon as it has one. changed tells when to look again.
+func WaitForSecret(ctx context.Context, inf cache.SharedIndexInformer, name cache.ObjectName, changed <-chan struct{},
+	logger *slog.Logger,
+) ([]byte, error) {
+	for logged := false; ; logged = true {
+		if text := SecretText(inf, name); len(text) > 0 {
+			return text, nil
+		}
+		if !logged {
+			logger.Info("waiting for the Secret that the controller makes", "secret", name.String())
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // EnsureSecret makes sure that the Secret with the speakers' shared key exists. One that is there is left as it is, also
 // if MetalLB made it. It tries again every retry until it succeeds or ctx is done.
 func EnsureSecret(ctx context.Context, client kubernetes.Interface, namespace, name string, retry time.Duration,

@@ -55,6 +55,18 @@ func (m *Members) Rotate(key []byte) error {
 	return nil
 }
 
+// Follow rotates to the key that the Secret's text stands for. Without a text, as when the Secret is deleted, the key stays.
+func (m *Members) Follow(secret []byte) error {
+	if len(secret) == 0 {
+		return nil
+	}
+	key, err := DeriveKey(secret)
+	if err != nil {
+		return err
+	}
+	return m.Rotate(key)
+}
+
 // use encrypts with key, unless there is a newer one.
 func (k *keys) use(key []byte) {
 	k.mu.Lock()

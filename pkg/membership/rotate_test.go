@@ -48,6 +48,14 @@ func TestRotate(t *testing.T) {
 			t.Error("a key of the wrong length is accepted")
 		}
 		want("a key of the wrong length", three)
+		if err := m.Follow(nil); err != nil {
+			t.Error(err)
+		}
+		want("the Secret is gone", three)
+		if err := m.Follow([]byte("two")); err != nil {
+			t.Error(err)
+		}
+		want("the Secret is another one", three, two)
 		k.stop()
 	})
 }

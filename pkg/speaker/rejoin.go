@@ -10,13 +10,7 @@ import (
 
 // listed returns where Kubernetes says that the other speakers are, dead or alive.
 func (s *Speaker) listed() []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, a := range kube.Addresses(s.peerSlices) {
-		if a != s.cfg.BindAddr && a.Is4() == s.cfg.BindAddr.Is4() {
-			out = append(out, netip.AddrPortFrom(a, uint16(s.cfg.Port)))
-		}
-	}
-	return out
+	return kube.SpeakersBeside(s.peerSlices, s.cfg.BindAddr, s.cfg.Port)
 }
 
 // catchUp exchanges claims with a peer while this node goes on answering: it may have missed some.

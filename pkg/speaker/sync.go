@@ -18,7 +18,9 @@ import (
 // sync looks at everything and makes this node announce what it should.
 func (s *Speaker) sync() {
 	s.cfg.Metrics.Kube.Updates.Inc()
-	s.rotateKey()
+	if err := s.members.Follow(kube.SecretText(s.secret, s.secretName())); err != nil {
+		s.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
+	}
 	s.unsaved.Store(true)
 	f, view := s.look()
 	d := s.node.Decide(view)
@@ -142,9 +144,7 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		s.announcer.Reannounce(contested...)
 	}
 	s.report(f, desired)
-	if !s.blocked.now { // then peers count as strangers
-		s.reportConflicts(f)
-	}
+	s.reportConflicts(f)
 }
 
 // noteMoves counts and logs what this node has taken over.
