@@ -75,7 +75,8 @@ func run() error {
 		Client: client, Recorder: recorder, Logger: logger,
 		Metrics: speaker.NewMetrics(reg),
 		Node:    opts.node, Namespace: opts.Namespace, ConfigMap: opts.Config, Secret: opts.SecretName,
-		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, StateDir: opts.stateDir, ExcludeInterfaces: exclude, BindAddr: opts.PeerAddr, Port: opts.PeerPort,
+		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, ExcludeInterfaces: exclude,
+		BindAddr: opts.PeerAddr, Port: opts.PeerPort, StateDir: opts.stateDir,
 	})
 	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), s.Run)
 }

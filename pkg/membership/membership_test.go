@@ -252,6 +252,24 @@ func TestMeta(t *testing.T) {
 	}
 }
 
+// TestReportFits makes the largest report: the gossip must be able to send it.
+func TestReportFits(t *testing.T) {
+	meta := Meta{Carry: strings.Repeat("x", MaxCarry)}
+	r := report{Node: strings.Repeat("n", 63), Seq: 1 << 63, Meta: encodeMeta(meta)}
+	for i := range 3 { // a node watches no more than that
+		r.Silent = append(r.Silent, fmt.Sprintf("%062d%d", 0, i))
+	}
+	for i := range MaxConflicts {
+		r.Conflicts = append(r.Conflicts, Conflict{
+			Addr: netip.MustParseAddr(fmt.Sprintf("2001:db8:1111:2222:3333:4444:5555:666%d", i)), MAC: "02:00:5e:00:53:01",
+			Interface: "enp0s31f6.12345",
+		})
+	}
+	if n := len(encodeReport(r)); n > maxMessage {
+		t.Errorf("%d bytes", n)
+	}
+}
+
 // TestReports follows what members observe: it reaches all, the newest counts, and it goes with the member.
 func TestReports(t *testing.T) {
 	k := key(t, "secret")

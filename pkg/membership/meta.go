@@ -3,7 +3,8 @@ package membership
 import "fmt"
 
 // Meta is what a speaker tells its peers about itself. It travels with memberlist's own messages, so a peer knows it as
-// soon as it knows the speaker. It has to be small: see [MaxCarry].
+// soon as it knows the speaker, and with the speaker's report, so a change reaches every peer at once. It has to be small: see
+// [MaxCarry].
 type Meta struct {
 	// Announcing reports that the speaker is able to answer: its sockets are open on some interface.
 	Announcing bool
@@ -15,8 +16,9 @@ type Meta struct {
 	Carry string
 }
 
-// MaxCarry is the greatest length of Meta.Carry, in bytes. memberlist's limit for all of Meta is 512.
-const MaxCarry = 500
+// MaxCarry is the greatest length of Meta.Carry, in bytes. memberlist's limit for all of Meta is 512, and a report that carries
+// it has to fit in a datagram.
+const MaxCarry = 400
 
 // metaVersion is the first byte of an encoded Meta; a byte of flags follows, and then Carry.
 const metaVersion = 2

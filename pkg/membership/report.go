@@ -11,9 +11,12 @@ import (
 type Observations struct {
 	// Silent are the nodes that don't answer this one on the wire, sorted.
 	Silent []string `json:"silent,omitempty"`
-	// Conflicts are the addresses that a host outside the cluster answers for as well, sorted.
+	// Conflicts are addresses that a host outside the cluster answers for as well, sorted, [MaxConflicts] at most.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 }
+
+// MaxConflicts is how many conflicts a report may have, so that it fits in a datagram: the gossip would never send a larger one.
+const MaxConflicts = 3
 
 // Conflict is an address of the cluster that a foreign host uses.
 type Conflict struct {

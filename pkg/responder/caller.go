@@ -78,17 +78,6 @@ func (c *Caller) Ask(addr, own netip.Addr) error {
 	return nil
 }
 
-// Forget drops what is known about hosts that keep does not name.
-func (c *Caller) Forget(keep func(netip.Addr) bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for addr := range c.hosts {
-		if !keep(addr) {
-			delete(c.hosts, addr)
-		}
-	}
-}
-
 // Collect returns the hosts that have answered since the last call.
 func (c *Caller) Collect() (answered []netip.Addr) {
 	c.mu.Lock()

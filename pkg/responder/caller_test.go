@@ -155,8 +155,6 @@ func TestCallerFollowsTheMAC(t *testing.T) {
 	ask(broadcast)
 	hear(otherMAC)
 	ask(otherMAC)
-	c.Forget(func(netip.Addr) bool { return false })
-	ask(broadcast)
 }
 
 // TestCallerReopens lets the socket fail: the next question opens another, and a closed Caller asks nothing.

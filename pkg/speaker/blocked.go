@@ -14,17 +14,15 @@ type blockage struct {
 	now   bool
 }
 
-// note takes in whether a ready peer answers on the wire, and returns whether the speakers are blocked.
-func (b *blockage) note(hears bool, now time.Time) bool {
+// note takes in whether a ready peer answers on the wire, and returns what follows.
+func (b blockage) note(hears bool, now time.Time) blockage {
 	switch {
 	case !hears:
-		*b = blockage{}
+		return blockage{}
 	case b.since.IsZero():
-		b.since = now
-	case now.Sub(b.since) >= blockedWait:
-		b.now = true
+		return blockage{since: now}
 	}
-	return b.now
+	return blockage{since: b.since, now: now.Sub(b.since) >= blockedWait}
 }
 
 // ready returns the speakers that Kubernetes calls ready, this one included even if it is not: it can announce by what it
@@ -41,20 +39,19 @@ func (s *Speaker) ready() []membership.Peer {
 }
 
 // noteBlocked tells loudly when the speakers turn out to be blocked, and when they are not any more.
-func (s *Speaker) noteBlocked(blocked bool) {
-	s.cfg.Metrics.blocked.Set(0)
-	if blocked {
-		s.cfg.Metrics.blocked.Set(1)
-	}
+func (s *Speaker) noteBlocked(now blockage) {
+	was := s.blocked.now
+	s.blocked = now
 	switch {
-	case blocked && !s.saidBlocked:
+	case now.now && !was:
+		s.cfg.Metrics.blocked.Set(1)
 		s.cfg.Logger.Error("no other speaker can be talked to, though Kubernetes calls them ready and their nodes answer on the LAN: "+
 			"is TCP and UDP to this port blocked between the nodes? Until it is open, each address is announced by the node that "+
 			"its hash gives, and failures are noticed only when Kubernetes notices them", "port", s.cfg.Port)
-	case !blocked && s.saidBlocked:
+	case was && !now.now:
+		s.cfg.Metrics.blocked.Set(0)
 		s.cfg.Logger.Info("other speakers can be talked to again")
 	}
-	s.saidBlocked = blocked
 }
 
 // earlier returns the earlier of two times, of which a may be zero for never.

@@ -30,8 +30,9 @@ func TestBlockage(t *testing.T) {
 		{"one again", time.Second, true, false},
 	} {
 		now = now.Add(tt.after)
-		if got := b.note(tt.hears, now); got != tt.want {
-			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)
+		b = b.note(tt.hears, now)
+		if b.now != tt.want {
+			t.Errorf("%s: %v, want %v", tt.what, b.now, tt.want)
 		}
 	}
 }

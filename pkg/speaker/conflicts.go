@@ -9,6 +9,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/layer2"
+	"github.com/invar-lb/invar/pkg/membership"
 )
 
 // eventConflict is the reason of the Event on a Service whose address a host outside the cluster uses.
@@ -17,10 +18,18 @@ const eventConflict = "AddressConflict"
 // ParseExclude returns the patterns of a comma-separated list, for [Config.ExcludeInterfaces].
 func ParseExclude(text string) ([]*regexp.Regexp, error) { return layer2.ParseExclude(text) }
 
-// reportConflicts tells users, peers and the controller about hosts that use addresses of the cluster.
+// reportConflicts tells users, peers and the controller about hosts that use addresses of the cluster. While the speakers are
+// blocked it tells nothing new: a peer counts as a stranger then.
 func (s *Speaker) reportConflicts(f facts) {
+	if s.blocked.now {
+		return
+	}
 	now := map[netip.Addr]layer2.MAC{}
+	var told []membership.Conflict
 	for _, c := range s.announcer.Conflicts() {
+		if len(told) < membership.MaxConflicts {
+			told = append(told, membership.Conflict{Addr: c.Address, MAC: c.MAC.String(), Interface: c.Interface})
+		}
 		now[c.Address] = c.MAC
 		if s.conflicts[c.Address] == c.MAC {
 			continue
@@ -34,6 +43,9 @@ func (s *Speaker) reportConflicts(f facts) {
 	}
 	if !maps.Equal(now, s.conflicts) {
 		s.conflicts = now
+		s.observing.Lock()
+		s.toReport = told
+		s.observing.Unlock()
 		s.observe()
 	}
 }

@@ -64,7 +64,8 @@ type Speaker struct {
 	announcer *layer2.Announcer
 	members   *membership.Members
 	watch     *watch
-	observing sync.Mutex
+	observing sync.Mutex            // guards toReport, and is held while a report is made
+	toReport  []membership.Conflict // what peers and controller are to hear
 	meetings  meetings
 
 	services, slices, nodes, configMap, secret, peerSlices cache.SharedIndexInformer
@@ -76,15 +77,14 @@ type Speaker struct {
 	unsaved atomic.Bool // something may have changed since the state was saved
 
 	// The rest belongs to the goroutine of work.
-	node        *election.Node
-	again       time.Time // when to look at everything though nothing has changed; zero: no need
-	draining    bool
-	lonely      bool // no peer is a member, though some are ready
-	blocked     blockage
-	saidBlocked bool
-	announced   map[announced]bool
-	conflicts   map[netip.Addr]layer2.MAC // of which Events have told
-	known       *acquaintances
+	node      *election.Node
+	again     time.Time // when to look at everything though nothing has changed; zero: no need
+	draining  bool
+	lonely    bool // no peer is a member, though some are ready
+	blocked   blockage
+	announced map[announced]bool
+	conflicts map[netip.Addr]layer2.MAC // of which Events have told
+	known     *acquaintances
 }
 
 // New returns a speaker that does nothing before Run.
@@ -190,9 +190,13 @@ func (s *Speaker) connect(ctx context.Context) error {
 	if err := s.startInformers(ctx, informers, found); err != nil {
 		return err
 	}
-	key, err := s.waitForKey(ctx)
+	text, err := kube.WaitForSecret(ctx, s.secret, s.secretName(), s.changed, s.cfg.Logger)
 	if err != nil {
 		return err
+	}
+	key, err := membership.DeriveKey(text)
+	if err != nil {
+		return fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
 	}
 	s.members, err = membership.Start(membership.Config{
 		Node: s.cfg.Node, BindAddr: s.cfg.BindAddr, Port: s.cfg.Port, Key: key, Logger: s.cfg.Logger, OnChange: s.kick,
@@ -219,47 +223,8 @@ func (s *Speaker) startInformers(ctx context.Context, informers []cache.SharedIn
 	}
 }
 
-// waitForKey returns the speakers' key. It is derived from a Secret that the controller makes.
-func (s *Speaker) waitForKey(ctx context.Context) ([]byte, error) {
-	for logged := false; ; {
-		key, err := s.key()
-		if key != nil || err != nil {
-			return key, err
-		}
-		if !logged {
-			s.cfg.Logger.Info("waiting for the Secret that the controller makes", "secret", s.cfg.Secret)
-			logged = true
-		}
-		select {
-		case <-s.changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// key returns the key that the Secret stands for now, nil if there is none.
-func (s *Speaker) key() ([]byte, error) {
-	text := kube.SecretText(s.secret, cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret))
-	if len(text) == 0 {
-		return nil, nil
-	}
-	key, err := membership.DeriveKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
-	}
-	return key, nil
-}
-
-// rotateKey follows changes of the Secret.
-func (s *Speaker) rotateKey() {
-	key, err := s.key()
-	if err == nil && key != nil {
-		err = s.members.Rotate(key)
-	}
-	if err != nil {
-		s.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
-	}
+func (s *Speaker) secretName() cache.ObjectName {
+	return cache.NewObjectName(s.cfg.Namespace, s.cfg.Secret)
 }
 
 // loop looks at everything whenever something changed or is due, until ctx is done.

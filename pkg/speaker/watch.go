@@ -167,20 +167,11 @@ func (s *Speaker) noteFalls(fell []fall) {
 	}
 }
 
-// maxReported bounds the conflicts that the peers hear of, since a report has to fit in a datagram.
-const maxReported = 8
-
 // observe tells the peers what this node observes.
 func (s *Speaker) observe() {
 	s.observing.Lock() // so that the newer of two observations is told last
 	defer s.observing.Unlock()
-	o := membership.Observations{Silent: s.watch.silent()}
-	for _, c := range s.announcer.Conflicts() {
-		if len(o.Conflicts) < maxReported {
-			o.Conflicts = append(o.Conflicts, membership.Conflict{Addr: c.Address, MAC: c.MAC.String(), Interface: c.Interface})
-		}
-	}
-	s.members.Report(o)
+	s.members.Report(membership.Observations{Silent: s.watch.silent(), Conflicts: s.toReport})
 }
 
 // onPeer hears that a peer announces an address that this node holds. A moment later, when the peer's claim has had time to
@@ -251,12 +242,11 @@ func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, b
 	s.observe() // one that is no target any more is not to be called silent
 	if s.lonely = len(ready) > 1; s.lonely {
 		_, hears := s.watch.hears()
-		blocked = s.blocked.note(hears, time.Now())
+		s.noteBlocked(s.blocked.note(hears, time.Now()))
 	} else {
-		s.blocked = blockage{}
+		s.noteBlocked(blockage{})
 	}
-	s.noteBlocked(blocked)
-	if blocked {
+	if s.blocked.now {
 		return ready, true
 	}
 	s.members.Attend(targets)
