@@ -25,35 +25,11 @@ const service = "failover"
 // pool holds all addresses of the benchmark; it lies outside the LAN's own network.
 const pool = "10.50.0.0/16"
 
-// echo is an HTTP server on each node.
-const echo = `
-apiVersion: apps/v1
-kind: DaemonSet
-metadata:
-  namespace: ` + rig.Namespace + `
-  name: echo
-spec:
-  selector:
-    matchLabels: {app: bench}
-  template:
-    metadata:
-      labels: {app: bench}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: echo
-        image: invar-lab/echo:v1
-        imagePullPolicy: IfNotPresent
-        readinessProbe:
-          httpGet: {path: /, port: 8080}
-          periodSeconds: 1
-`
-
 // prepare makes the pods and the Service, and tells the client that the pool's addresses are on its link.
 func (b *bench) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not within "+patience.String()))
 	defer cancel()
-	if err := b.ApplyText(ctx, echo); err != nil {
+	if err := b.ApplyText(ctx, rig.Echo("DaemonSet")); err != nil {
 		return err
 	}
 	if _, err := b.Run(ctx, cluster.Client, "ip", "route", "replace", pool, "dev", "eth0"); err != nil {

@@ -54,16 +54,8 @@ type summary struct {
 	Rounds  int     `json:"rounds"`
 	P50     float64 `json:"p50_ms"`
 	Max     float64 `json:"max_ms"`
-	*summaryOfOne
-}
-
-// summaryOfOne sums up what a kind with one address adds.
-type summaryOfOne struct {
-	DuplicateMax   float64 `json:"duplicate_max_ms"`
-	Failed         int     `json:"failed"`
-	FailedOnReturn int     `json:"failed_on_return"`
-	Straddled      int     `json:"straddled"`
-	Moves          int     `json:"moves_on_return"`
+	// DuplicateMax is null for a kind in which it is not measured.
+	DuplicateMax *float64 `json:"duplicate_max_ms"`
 }
 
 // summarize sums up the lines of a kind, of which there is at least one.
@@ -72,17 +64,9 @@ func summarize(kind string, lines []line) summary {
 	var failovers []float64
 	for _, l := range lines {
 		failovers = append(failovers, l.Failover)
-		if l.lineOfOne == nil {
-			continue
+		if l.lineOfOne != nil && (s.DuplicateMax == nil || l.Duplicate > *s.DuplicateMax) {
+			s.DuplicateMax = &l.Duplicate
 		}
-		if s.summaryOfOne == nil {
-			s.summaryOfOne = &summaryOfOne{}
-		}
-		s.DuplicateMax = max(s.DuplicateMax, l.Duplicate)
-		s.Failed += l.Failed
-		s.FailedOnReturn += l.FailedOnReturn
-		s.Straddled += l.Straddled
-		s.Moves += l.Moves
 	}
 	s.P50, s.Max = median(failovers), slices.Max(failovers)
 	return s

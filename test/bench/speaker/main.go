@@ -55,14 +55,7 @@ func main() {
 
 // run measures on a lab of its own and prints the result.
 func run(ctx context.Context, n int) error {
-	if err := rig.CheckServices(n); err != nil {
-		return err
-	}
-	var res result
-	err := rig.Run(ctx, labName, func(ctx context.Context, c *cluster.Cluster) (err error) {
-		res, err = measure(ctx, c, n)
-		return err
-	})
+	res, err := rig.Measure(ctx, labName, n, measure)
 	if err != nil {
 		return err
 	}

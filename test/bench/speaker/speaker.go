@@ -88,7 +88,7 @@ func (s *speaker) usage(ctx context.Context) (usage, error) {
 
 // give makes n Services that want to be announced from the speaker's node.
 func (s *speaker) give(ctx context.Context, n int) error {
-	if err := s.c.ApplyText(ctx, rig.Echo); err != nil {
+	if err := s.c.ApplyText(ctx, rig.Echo("Deployment")); err != nil {
 		return err
 	}
 	if err := rig.Rollout(ctx, s.c, rig.Namespace, "deployment/echo"); err != nil {

@@ -58,6 +58,20 @@ func Run(ctx context.Context, name string, measure func(context.Context, *cluste
 	return measure(ctx, c)
 }
 
+// Measure is Run for a benchmark with n Services that has one result.
+func Measure[T any](ctx context.Context, name string, n int,
+	measure func(context.Context, *cluster.Cluster, int) (T, error),
+) (result T, err error) {
+	if err := checkServices(n); err != nil {
+		return result, err
+	}
+	err = Run(ctx, name, func(ctx context.Context, c *cluster.Cluster) (err error) {
+		result, err = measure(ctx, c, n)
+		return err
+	})
+	return result, err
+}
+
 // lab runs a command of bin/lab.
 func lab(ctx context.Context, name, command string, args ...string) error {
 	args = append([]string{command, "--name", name}, args...)

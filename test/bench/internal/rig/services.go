@@ -17,8 +17,8 @@ const MaxServices = 2768
 // clients is how many Services are being created at any time.
 const clients = 16
 
-// CheckServices returns an error if there can't be n Services.
-func CheckServices(n int) error {
+// checkServices returns an error if there can't be n Services.
+func checkServices(n int) error {
 	if n < 1 || n > MaxServices {
 		return fmt.Errorf("number of Services is %d, want 1 to %d", n, MaxServices)
 	}
@@ -49,10 +49,11 @@ func CreateServices(ctx context.Context, client kubernetes.Interface, n int, ann
 	return g.Wait()
 }
 
-// Echo is an HTTP server for the Services, one pod somewhere.
-const Echo = `
+// Echo returns an HTTP server for the Services: one pod somewhere as a Deployment, one on each node as a DaemonSet.
+func Echo(kind string) string {
+	return `
 apiVersion: apps/v1
-kind: Deployment
+kind: ` + kind + `
 metadata:
   namespace: ` + Namespace + `
   name: echo
@@ -72,3 +73,4 @@ spec:
           httpGet: {path: /, port: 8080}
           periodSeconds: 1
 `
+}
