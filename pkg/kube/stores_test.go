@@ -14,10 +14,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 )
 
 func stores(objs ...runtime.Object) kube.Stores {
-	client := fake.NewClientset(objs...)
+	client := apitest.Client{Fake: fake.NewClientset(objs...)}
 	return kube.Stores{
 		"services": kube.Services(client), "endpoints": kube.EndpointSlices(client), "nodes": kube.Nodes(client),
 		"config": kube.ConfigMap(client, "metallb-system", "config"), "secret": kube.Secret(client, "metallb-system", "memberlist"),

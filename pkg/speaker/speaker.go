@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
@@ -20,6 +19,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api"
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
 )
@@ -38,7 +38,7 @@ const (
 
 // Config says where and for whom a speaker works.
 type Config struct {
-	Client    kubernetes.Interface
+	Client    api.Client
 	Recorder  record.EventRecorder
 	Logger    *slog.Logger
 	Metrics   *Metrics

@@ -13,17 +13,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 	"github.com/invar-lb/invar/pkg/membership"
 )
 
 // offline returns a speaker that is not connected to anything.
 func offline(dir string) *Speaker {
 	return New(Config{
-		Client: fake.NewClientset(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+		Client: apitest.NewClient(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
 		Node: "node1", Namespace: "metallb-system", ConfigMap: "config", Secret: "memberlist", StateDir: dir,
 	})
 }
