@@ -111,7 +111,7 @@ const (
 
 // GossipInterval is that between two rounds of gossip. What is new goes to each member at once, so the gossip only carries what
 // was lost, and what memberlist itself has found out.
-const GossipInterval = 200 * time.Millisecond
+const GossipInterval = 500 * time.Millisecond
 
 // updateWait bounds how long memberlist tries to get a new Meta into its gossip.
 const updateWait = time.Second

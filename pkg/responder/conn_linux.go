@@ -6,52 +6,96 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// packetConn is a conn over AF_PACKET. The thread that reads waits in poll(2): with the runtime's poller another one would be
-// woken first, which hands the frame over and doubles the time to answer on a machine whose processors are asleep.
+// packetConn is a conn over AF_PACKET. Its reader is a thread that blocks in read(2). With the runtime's poller another one would
+// be woken first, which hands the frame over and doubles the time to answer on a machine whose processors are asleep.
 type packetConn struct {
 	rawSocket
-	index       int // of the interface
-	stop        int // an eventfd, which wakes the reader
+	index int // of the interface
+	mld   multicast
+
+	reader      atomic.Int32 // the thread that reads; 0: none yet
 	interrupted atomic.Bool
-	wait        [2]unix.PollFd // of read
-	mld         multicast
+	closed      chan struct{}
 }
+
+const (
+	// readTimeout makes the kernel end a read when a signal comes, instead of going on with it (signal(7)); it is never of use
+	// otherwise.
+	readTimeout = 24 * time.Hour
+	// signalAgain is the pause between two signals to a reader: one that comes right before its system call is lost.
+	signalAgain = time.Millisecond
+)
 
 // openPacket is the opener of the kernel.
 func openPacket(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (conn, error) {
-	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	socket, err := openRaw(ifi, etherType, filter, blocking)
 	if err != nil {
-		return nil, fmt.Errorf("open packet socket: %w", os.NewSyscallError("eventfd", err))
+		return nil, err
 	}
-	socket, err := openRaw(ifi, etherType, filter)
-	if err != nil {
-		return nil, errors.Join(err, unix.Close(stop))
+	timeout := unix.NsecToTimeval(int64(readTimeout))
+	if err := unix.SetsockoptTimeval(int(socket), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		return nil, errors.Join(fmt.Errorf("open packet socket: %w", os.NewSyscallError("setsockopt", err)), unix.Close(int(socket)))
 	}
-	return &packetConn{
-		rawSocket: socket, index: ifi.Index, stop: stop, mld: multicast{index: ifi.Index},
-		wait: [2]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}},
-	}, nil
+	return &packetConn{rawSocket: socket, index: ifi.Index, mld: multicast{index: ifi.Index}, closed: make(chan struct{})}, nil
 }
 
+// read keeps its goroutine on one thread until close.
 func (c *packetConn) read(b []byte) (int, error) {
+	if c.reader.Load() == 0 {
+		runtime.LockOSThread()
+		c.reader.Store(int32(unix.Gettid()))
+	}
 	for !c.interrupted.Load() {
-		if n, err := c.poll(b); n > 0 || err != nil {
-			return n, err
-		}
-		if _, err := unix.Poll(c.wait[:], -1); err != nil && err != unix.EINTR {
-			return 0, os.NewSyscallError("poll", err)
+		n, err := unix.Read(int(c.rawSocket), b)
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EINTR, unix.EAGAIN: // a signal, or the timeout
+		default:
+			return 0, os.NewSyscallError("read", err)
 		}
 	}
 	return 0, os.ErrDeadlineExceeded
 }
 
 func (c *packetConn) answer(frame []byte) error { return c.send(frame) }
+
+// interrupt sends the reader SIGURG, which Go's runtime takes for a wish to let another goroutine run, until it has closed.
+func (c *packetConn) interrupt() {
+	if c.interrupted.Swap(true) {
+		return
+	}
+	go func() {
+		for {
+			if tid := c.reader.Load(); tid != 0 {
+				_ = unix.Tgkill(unix.Getpid(), int(tid), unix.SIGURG)
+			}
+			select {
+			case <-c.closed:
+				return
+			case <-time.After(signalAgain):
+			}
+		}
+	}()
+}
+
+// close is called by the goroutine that reads.
+func (c *packetConn) close() {
+	close(c.closed)
+	c.rawSocket.close()
+	c.mld.close()
+	if c.reader.Load() != 0 {
+		runtime.UnlockOSThread()
+	}
+}
 
 // join adds the group to the interface's receive filter and, through an ordinary IPv6 socket, makes the kernel report
 // the membership by MLD, or a switch with MLD snooping would not forward solicitations. The latter fails where IPv6 is
@@ -69,17 +113,6 @@ func (c *packetConn) member(option int, group netip.Addr) error {
 	mreq := &unix.PacketMreq{Ifindex: int32(c.index), Type: unix.PACKET_MR_MULTICAST, Alen: 6}
 	copy(mreq.Address[:], groupMAC(group))
 	return os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(c.rawSocket), unix.SOL_PACKET, option, mreq))
-}
-
-func (c *packetConn) interrupt() {
-	c.interrupted.Store(true)
-	_, _ = unix.Write(c.stop, []byte{7: 1}) // the counter is 64 bits in any byte order; it stays set, for nobody reads it
-}
-
-func (c *packetConn) close() {
-	c.rawSocket.close()
-	_ = unix.Close(c.stop)
-	c.mld.close()
 }
 
 // groupMAC returns the Ethernet address of an IPv6 multicast group (RFC 2464 section 7).

@@ -15,13 +15,15 @@ import (
 // intervals than the program may have room for, those with the smallest gaps between them are joined. The filter then
 // passes some frames too many, which the answering code drops; it never passes too few.
 const (
-	// maxIntervals bounds the program: at most 1300 instructions, some 15 kB after translation. Should that exceed the
-	// socket memory that the kernel grants (net.core.optmem_max, 20 kB on older ones, where the old program counts as well
-	// while it is replaced), a coarser filter is used: see withSmallerFilters.
-	maxIntervals = 256
+	// maxIntervals is enough to tell a thousand single addresses from all others. Where a program of so many exceeds what the
+	// kernel takes, maxProgram or its memory for a socket (net.core.optmem_max: 128 kB, on kernels before 6.7 20 kB, which is
+	// enough for some 200 of them), a coarser filter is used: see withSmallerFilters.
+	maxIntervals = 1280
 	// senderShare is the part of them that is kept for the addresses as senders, if it is needed: a frame too many there
 	// is one request of a host whose address lies between ours.
-	senderShare = maxIntervals / 4
+	senderShare = maxIntervals / 5
+	// maxProgram is the number of instructions that a program may have (BPF_MAXINSNS).
+	maxProgram = 4096
 	// maxGroups is the number of 96-bit prefixes that are told apart; beyond, only the last 32 bits are looked at.
 	maxGroups = 16
 	// leaf is the number of intervals that are searched one by one.

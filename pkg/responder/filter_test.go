@@ -77,7 +77,7 @@ func TestFilterAgainstMap(t *testing.T) {
 		{"one", 1, 1 << 31, 1, true},
 		{"a few", 7, 1 << 31, 3, true},
 		{"a dense pool", 5000, 2000, 1, true},
-		{"some hundreds, scattered", 192, 1 << 31, 1, true},
+		{"a thousand, scattered", 1000, 1 << 31, 1, true},
 		{"some hundreds in two prefixes", 180, 1 << 31, 2, true},
 		{"thousands, scattered", 5000, 1 << 31, 4, false},
 		{"more prefixes than the filter tells apart", 100, 1 << 31, 50, false},
@@ -91,7 +91,8 @@ func TestFilterAgainstMap(t *testing.T) {
 				held[randomAddr6(rng, tt.spread, tt.prefixes)] = Entry{}
 			}
 			s := newSnapshot(ownMAC, ownNonce, held)
-			arpFilter, ndpFilter := filterARP(s, maxIntervals), filterNDP(s, maxIntervals)
+			arpFilter, _ := protocolARP.fit(s, maxIntervals)
+			ndpFilter, _ := protocolNDP.fit(s, maxIntervals)
 			passedARP, passedNDP := machine(t, arpFilter), machine(t, ndpFilter)
 			passed := func(addr netip.Addr) bool {
 				if addr.Is4() {
@@ -126,7 +127,7 @@ func TestFilterAgainstMap(t *testing.T) {
 				}
 			}
 			for _, f := range [][]bpf.Instruction{arpFilter, ndpFilter} {
-				if len(f) > 1300 {
+				if len(f) > maxProgram {
 					t.Errorf("filter has %d instructions", len(f))
 				}
 			}
@@ -187,12 +188,13 @@ func BenchmarkFilter1000(b *testing.B) {
 // TestShare: both searches stay within the limit together, and are exact as long as they can be.
 func TestShare(t *testing.T) {
 	for _, tt := range []struct{ addrs, limit, targets, senders int }{
-		{1, 256, 1, 1},
-		{100, 256, 100, 100},
-		{128, 256, 128, 128},
-		{150, 256, 150, 106},
-		{192, 256, 192, 64},
-		{1000, 256, 192, 64},
+		{1, 250, 1, 1},
+		{100, 250, 100, 100},
+		{125, 250, 125, 125},
+		{150, 250, 150, 100},
+		{200, 250, 200, 50},
+		{1000, 250, 200, 50},
+		{1000, maxIntervals, 1000, 280},
 		{1000, 4, 3, 1},
 		{1000, 1, 1, 1},
 	} {

@@ -311,14 +311,27 @@ func (l *lane) loadFilter(c conn, s *snapshot) error {
 // withSmallerFilters calls use with the filter of s, and with ever coarser ones as long as the kernel says that a filter
 // takes too much memory.
 func withSmallerFilters(p protocol, s *snapshot, use func([]bpf.RawInstruction) error) error {
-	for limit := maxIntervals; ; limit /= 4 {
-		filter, err := assembleFilter(p.filter(s, limit))
+	for limit := maxIntervals; ; limit /= 2 {
+		var code []bpf.Instruction
+		code, limit = p.fit(s, limit)
+		filter, err := assembleFilter(code)
 		if err != nil {
 			return err
 		}
 		if err = use(filter); err == nil || limit == 1 || !errors.Is(err, unix.ENOMEM) {
 			return err
 		}
+	}
+}
+
+// fit returns a filter of s of no more instructions than a program may have, and how many intervals it has room for: limit or
+// less.
+func (p protocol) fit(s *snapshot, limit int) ([]bpf.Instruction, int) {
+	for {
+		if code := p.filter(s, limit); len(code) <= maxProgram || limit == 1 {
+			return code, limit
+		}
+		limit -= limit/8 + 1
 	}
 }
 

@@ -14,13 +14,21 @@ import (
 // needs no CAP_NET_ADMIN.
 const sendPriority = 6
 
-// rawSocket is a packet socket that never blocks and that the runtime's poller knows nothing of, so that a frame wakes no thread
-// but one that waits for it.
+// rawSocket is a packet socket that the runtime's poller knows nothing of, so that a frame wakes no thread but one that waits for
+// it.
 type rawSocket int
 
+// mode says whether reading from a socket waits for a frame. Sending never waits.
+type mode int
+
+const (
+	blocking    mode = 0
+	nonblocking mode = unix.SOCK_NONBLOCK
+)
+
 // openRaw opens a socket for one protocol on one interface. Its filter is in force before the first frame arrives.
-func openRaw(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (rawSocket, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0) // deaf until it is bound
+func openRaw(ifi Interface, etherType uint16, filter []bpf.RawInstruction, m mode) (rawSocket, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|int(m), 0) // deaf until it is bound
 	if err != nil {
 		return 0, fmt.Errorf("open packet socket: %w", os.NewSyscallError("socket", err))
 	}
@@ -38,7 +46,7 @@ func openRaw(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (rawS
 
 // openQuestionSocket is the questionOpener of the kernel.
 func openQuestionSocket(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (questionSocket, error) {
-	return openRaw(ifi, etherType, filter)
+	return openRaw(ifi, etherType, filter, nonblocking)
 }
 
 // setFilter replaces the kernel filter in one step.
@@ -53,8 +61,7 @@ func (s rawSocket) setFilter(filter []bpf.RawInstruction) error {
 
 // send sends a frame in one attempt: a full queue is an error, not a reason to wait.
 func (s rawSocket) send(frame []byte) error {
-	_, err := unix.Write(int(s), frame)
-	return os.NewSyscallError("write", err)
+	return os.NewSyscallError("send", unix.Send(int(s), frame, unix.MSG_DONTWAIT))
 }
 
 // poll returns the length of the next frame, 0 if there is none now.
