@@ -99,6 +99,12 @@ func (s *Sentry) forget(now time.Time) {
 	}
 }
 
+// SeekInterval returns how often a node is asked that should be a member and has not been for so long: its answer is the first sign
+// that a partition is over. A node that is gone for good is asked ever more rarely.
+func SeekInterval(missing time.Duration) time.Duration {
+	return min(max(missing/50, ProbeInterval), time.Second)
+}
+
 // Watchers returns those of nodes that watch target: all others, or, in a large cluster, the maxWatchers that follow it on a
 // ring on which the nodes lie in the order of their hashes. So each node has as many to watch as watch it. Every node computes the
 // same.

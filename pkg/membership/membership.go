@@ -109,9 +109,11 @@ const (
 	suspicionMult = 4
 )
 
-// GossipInterval is that between two rounds of gossip. What is new goes to each member at once, so the gossip only carries what
-// was lost, and what memberlist itself has found out.
+// GossipInterval is that between two rounds of gossip, which wake a speaker also when there is nothing to tell.
 const GossipInterval = 500 * time.Millisecond
+
+// Repeats says after which times what is new is told to each member again: a datagram may be lost, and the gossip is slow.
+func Repeats() []time.Duration { return []time.Duration{50 * time.Millisecond, 150 * time.Millisecond} }
 
 // updateWait bounds how long memberlist tries to get a new Meta into its gossip.
 const updateWait = time.Second
@@ -325,14 +327,27 @@ func (m *Members) Reports() map[string]Observations {
 	return out
 }
 
-// spread sends messages of this node to every member at once, and leaves them to the gossip as well.
+// spread sends messages of this node to every member at once, and some more times, and leaves them to the gossip as well.
 func (m *Members) spread(msgs [][]byte) {
+	if len(msgs) == 0 {
+		return
+	}
 	for _, msg := range msgs {
 		m.queue.QueueBroadcast(broadcast(msg))
-		for _, n := range m.live() {
-			if n.Name != m.cfg.Node {
-				m.send(n, msg)
-			}
+	}
+	m.sendAll(msgs)
+	for _, d := range Repeats() {
+		time.AfterFunc(d, func() { m.sendAll(msgs) }) // after Close it does nothing
+	}
+}
+
+func (m *Members) sendAll(msgs [][]byte) {
+	for _, n := range m.live() {
+		if n.Name == m.cfg.Node {
+			continue
+		}
+		for _, msg := range msgs {
+			m.send(n, msg)
 		}
 	}
 }

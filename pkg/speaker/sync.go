@@ -41,7 +41,7 @@ func (s *Speaker) look() (facts, election.View) {
 	peers, blocked := s.present(members)
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	in := s.inputs(peers)
-	own := s.meet(members, &in, blocked)
+	own := s.acquaint(members, &in, blocked)
 	f := gather(in)
 	able := s.canAnnounce(f)
 	s.tellMeta(own, able)
@@ -53,8 +53,8 @@ func (s *Speaker) look() (facts, election.View) {
 	}
 }
 
-// meet takes in what the members say of their interfaces, and returns what this node has to say.
-func (s *Speaker) meet(members []membership.Peer, in *inputs, blocked bool) layer2.Abilities {
+// acquaint takes in what the members say of their interfaces, and returns what this node has to say.
+func (s *Speaker) acquaint(members []membership.Peer, in *inputs, blocked bool) layer2.Abilities {
 	s.known.meet(members, func(node string) bool { _, ok := in.nodes[node]; return ok })
 	own := s.abilities(*in)
 	s.known.of[s.cfg.Node] = own
@@ -165,8 +165,9 @@ func (s *Speaker) noteMoves(moves []election.Move) {
 }
 
 // handOver asks the peers to take what this node holds and answers until they have, or nobody can, or for as long as
-// handOverWait.
+// handOverWait. Then it answers for nothing: a claim that came between the last look and the end must not go unheard.
 func (s *Speaker) handOver() {
+	defer s.announcer.Set(nil)
 	s.draining = true
 	deadline := time.After(handOverWait)
 	for s.sync(); s.relievable(); s.sync() {

@@ -17,6 +17,7 @@ type watch struct {
 	mu      sync.Mutex
 	targets map[string]*target
 	byAddr  map[netip.Addr]*target
+	missing map[netip.AddrPort]*absence
 	looked  time.Time // when answers were collected last
 	round   time.Time // when all are to be asked again
 }
@@ -31,8 +32,11 @@ type target struct {
 	since  time.Time // of silent
 }
 
+// absence is that of a speaker that Kubernetes lists and that is no member.
+type absence struct{ since, asked time.Time }
+
 func newWatch() *watch {
-	return &watch{targets: map[string]*target{}, byAddr: map[netip.Addr]*target{}}
+	return &watch{targets: map[string]*target{}, byAddr: map[netip.Addr]*target{}, missing: map[netip.AddrPort]*absence{}}
 }
 
 // set replaces the nodes to watch. What is known of those that stay is kept.
@@ -52,6 +56,19 @@ func (w *watch) set(peers []membership.Peer) {
 	w.targets = targets
 }
 
+// seek replaces the speakers to look for. What is known of those that stay is kept.
+func (w *watch) seek(missing []netip.AddrPort, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.missing
+	w.missing = make(map[netip.AddrPort]*absence, len(missing))
+	for _, a := range missing {
+		if w.missing[a] = old[a]; old[a] == nil {
+			w.missing[a] = &absence{since: now}
+		}
+	}
+}
+
 // wire is how nodes are asked.
 type wire interface {
 	// Ask asks a host for its own address.
@@ -64,6 +81,7 @@ type wire interface {
 type change struct {
 	fell []fall            // those that fell silent
 	back []membership.Peer // those that answer again
+	met  []netip.AddrPort  // speakers whose nodes answer, though they are no members
 	next time.Time         // when to tick again
 }
 
@@ -79,10 +97,16 @@ type fall struct {
 func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool) (c change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, addr := range wire.Collect() {
+	answered := wire.Collect()
+	for _, addr := range answered {
 		if t := w.byAddr[addr]; t != nil {
 			t.heard = true
 			t.Answered(w.looked) // it may have come right after
+		}
+	}
+	for a := range w.missing {
+		if slices.Contains(answered, a.Addr()) {
+			c.met = append(c.met, a)
 		}
 	}
 	w.looked = now
@@ -110,7 +134,20 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 			t.Asked(now)
 		}
 	}
+	if everyone {
+		w.look(now, wire)
+	}
 	return c
+}
+
+// look asks the nodes of speakers that are missing, except those that are watched anyway. The caller holds w.mu.
+func (w *watch) look(now time.Time, wire wire) {
+	for a, m := range w.missing {
+		if w.byAddr[a.Addr()] == nil && now.Sub(m.asked) >= election.SeekInterval(now.Sub(m.since)) {
+			_ = wire.Ask(a.Addr()) // without a link nobody answers
+			m.asked = now
+		}
+	}
 }
 
 // silent returns the nodes that are silent, sorted.
@@ -160,6 +197,9 @@ func (s *Speaker) keepWatch(ctx context.Context) {
 		c := s.watch.tick(time.Now(), s.announcer, s.members.Ended)
 		tick.Reset(time.Until(c.next))
 		poke(s.beat)
+		if len(c.met) > 0 {
+			go s.meet(c.met)
+		}
 		if len(c.fell)+len(c.back) == 0 {
 			continue
 		}
@@ -170,6 +210,13 @@ func (s *Speaker) keepWatch(ctx context.Context) {
 			s.cfg.Logger.Info("node answers again on the wire", "node", p.Name)
 			go s.meetAgain(p)
 		}
+	}
+}
+
+// meet exchanges members and claims with speakers. One that can't be reached is asked again, as it is still missing.
+func (s *Speaker) meet(addrs []netip.AddrPort) {
+	if n, err := s.members.Join(addrs); err != nil {
+		s.cfg.Logger.Debug("not all speakers reached whose nodes answer", "reached", n, "err", err)
 	}
 }
 
@@ -226,10 +273,22 @@ func (m *meetings) begin(node string, now time.Time) bool {
 }
 
 // meetAgain exchanges claims with a peer that was silent: whatever was said meanwhile, it has not heard.
-func (s *Speaker) meetAgain(p membership.Peer) {
-	if _, err := s.members.Join([]netip.AddrPort{netip.AddrPortFrom(p.Addr, p.Port)}); err != nil {
-		s.cfg.Logger.Debug("peer that answers again not reached", "node", p.Name, "err", err)
+func (s *Speaker) meetAgain(p membership.Peer) { s.meet([]netip.AddrPort{netip.AddrPortFrom(p.Addr, p.Port)}) }
+
+// missing returns the speakers to look for: those listed that this one would watch if all were members, and that are none.
+func (s *Speaker) missing(members []membership.Peer) (missing []netip.AddrPort) {
+	own := s.cfg.BindAddr.String()
+	byName := map[string]netip.AddrPort{own: {}}
+	for _, a := range s.listed() {
+		byName[a.Addr().String()] = a
 	}
+	for _, name := range election.Targets(own, slices.Collect(maps.Keys(byName))) {
+		a := byName[name]
+		if !slices.ContainsFunc(members, func(p membership.Peer) bool { return p.Addr == a.Addr() }) {
+			missing = append(missing, a)
+		}
+	}
+	return missing
 }
 
 // present returns the peers that live, this node included, and sees to it that this node watches whom it should. It leaves out
@@ -254,6 +313,7 @@ func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, b
 		targets = append(targets, byName[name])
 	}
 	s.watch.set(targets)
+	s.watch.seek(s.missing(members), time.Now())
 	s.observe() // one that is no target any more is not to be called silent
 	if s.lonely = len(ready) > 1; s.lonely {
 		_, hears := s.watch.hears()

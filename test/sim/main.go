@@ -16,12 +16,10 @@ func main() {
 	seed := flag.Uint64("seed", 0, "tell the course of this schedule and no other; 0: run many")
 	flag.IntVar(&r.schedules, "schedules", 10000, "how many schedules to run")
 	flag.Uint64Var(&r.first, "first", 1, "seed of the first schedule")
-	without := flag.String("without", "", "leave out a measure of the speakers, to see its worth: denial, refresh, direct, background, sightings or all")
-	seek := flag.Bool("seek", false, "let speakers ask for nodes that are no members on the wire, which they don't do yet, to see its worth")
+	without := flag.String("without", "", "leave out a measure of the speakers, to see its worth: denial, refresh, direct, background, seek, sightings or all")
 	grow := flag.Bool("grow", false, "measure instead how the time and the messages of a failover grow with the number of nodes")
 	flag.Parse()
 	profile, ok := measures.without(*without)
-	profile.seek = *seek
 	r.options.profile = profile
 	switch {
 	case !ok || flag.NArg() > 0 || r.schedules < 1 || r.first < 1:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/invar-lb/invar/pkg/election"
+	"github.com/invar-lb/invar/pkg/membership"
 )
 
 // This file is what pkg/membership adds to memberlist: claims and reports on their way between the speakers.
@@ -79,6 +80,13 @@ func (p *process) spread(msgs []message) {
 	for _, m := range msgs {
 		p.swim.gossip.add(m)
 	}
+	p.sendAll(msgs)
+	for _, d := range membership.Repeats() {
+		p.after(d, func() { p.sendAll(msgs) })
+	}
+}
+
+func (p *process) sendAll(msgs []message) {
 	for _, node := range p.members.list() {
 		if node != p.id {
 			p.send(node, msgs)

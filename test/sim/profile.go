@@ -14,15 +14,14 @@ type profile struct {
 	direct bool
 	// background: it goes on while that is being told.
 	background bool
-	// seek: nodes that are listed and no members are asked on the wire too, a few by each, and met when they answer. The speakers
-	// don't do that yet.
+	// seek: nodes that are listed and no members are asked on the wire too, a few by each, and met when they answer.
 	seek bool
 	// sightings: a speaker that sees an address announced that it holds itself asks that peer.
 	sightings bool
 }
 
 // measures are those that the speakers take.
-var measures = profile{denial: 200 * time.Millisecond, refresh: true, direct: true, background: true, sightings: true}
+var measures = profile{denial: 200 * time.Millisecond, refresh: true, direct: true, background: true, seek: true, sightings: true}
 
 // without returns the profile without one measure, or none at all.
 func (p profile) without(name string) (profile, bool) {
@@ -36,6 +35,8 @@ func (p profile) without(name string) (profile, bool) {
 		p.direct = false
 	case "background":
 		p.background = false
+	case "seek":
+		p.seek = false
 	case "sightings":
 		p.sightings = false
 	case "all":

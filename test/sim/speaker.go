@@ -386,6 +386,7 @@ func (p *process) handOver() {
 		if !over {
 			over = true
 			p.onTurn = nil
+			p.answer(0)
 			p.swim.leave(leaveWait, p.exit)
 		}
 	}

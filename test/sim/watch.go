@@ -15,7 +15,7 @@ type watch struct {
 	targets  []*target // sorted by node
 	lastTick time.Duration
 	round    time.Duration // when all are asked again
-	sought   time.Duration
+	missing  map[int]*absence
 }
 
 // target is a node that is watched.
@@ -85,21 +85,33 @@ func (w *watch) tick() {
 	for _, node := range back {
 		p.exchange(node, func(bool) {})
 	}
-	w.seek()
+	if everyone {
+		w.seek()
+	}
 }
 
-// seekInterval is how often nodes are asked that are no members.
-const seekInterval = 200 * time.Millisecond
+// absence is that of a node that is no member.
+type absence struct{ since, asked time.Duration }
 
 // seek asks the nodes that this one would watch if all were members, for those that are not, and meets those that answer. So
 // the end of a partition is noticed.
 func (w *watch) seek() {
 	p := w.p
-	if !p.sim.seek || !p.able || p.now-w.sought < seekInterval {
+	if !p.sim.seek || !p.able {
 		return
 	}
-	w.sought = p.now
+	old := w.missing
+	w.missing = map[int]*absence{}
 	for _, node := range p.sim.targets(all(len(p.machines)))[p.id].minus(p.members).list() {
+		m := old[node]
+		if m == nil {
+			m = &absence{since: p.now}
+		}
+		w.missing[node] = m
+		if p.now-m.asked < election.SeekInterval(p.now-m.since) {
+			continue
+		}
+		m.asked = p.now
 		p.ask(p.id, node, func() {
 			p.run(func() {
 				if !p.members.has(node) {
