@@ -16,6 +16,8 @@ const (
 	// minSilence and maxSilence bound how long a node may leave all questions unanswered.
 	minSilence = 120 * time.Millisecond
 	maxSilence = 600 * time.Millisecond
+	// away is how long a node must have been silent to count as one that was gone and is back, and not as a slow one.
+	away = time.Second
 	// minProbes is how many questions it must have left unanswered.
 	minProbes = 3
 	// slackFactor is how many times longer than its slowest answer of late a node may be silent.
@@ -48,8 +50,8 @@ func (s *Sentry) Asked(now time.Time) {
 // Answered notes that an answer has come.
 func (s *Sentry) Answered(now time.Time) {
 	s.forget(now)
-	if s.probes > 0 {
-		s.slack = max(s.slack, now.Sub(s.asked))
+	if late := now.Sub(s.asked); s.probes > 0 && late < away {
+		s.slack = max(s.slack, late)
 	}
 	s.known, s.probes = true, 0
 }

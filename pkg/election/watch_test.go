@@ -57,9 +57,15 @@ func TestSentry(t *testing.T) {
 			return w.ask(time.Second, -1)
 		}, 240 * time.Millisecond, 280 * time.Millisecond},
 		{"it was very slow", func(w *watcher) time.Duration {
-			w.ask(time.Second, 3*time.Second)
+			w.ask(time.Second, 700*time.Millisecond)
 			return w.ask(time.Second, -1)
 		}, 600 * time.Millisecond, 640 * time.Millisecond},
+		{"it was away and is back", func(w *watcher) time.Duration {
+			w.ask(time.Second, time.Millisecond)
+			w.ask(3*time.Second, -1)
+			w.ask(time.Second, time.Millisecond)
+			return w.ask(time.Second, -1)
+		}, 120 * time.Millisecond, 160 * time.Millisecond},
 		{"it was slow long ago", func(w *watcher) time.Duration {
 			w.ask(time.Second, 80*time.Millisecond)
 			w.ask(5*time.Minute, time.Millisecond)

@@ -4,9 +4,9 @@
 // below a millisecond, see [Start]. Nothing goes through the Kubernetes API: with the API away, failures are still seen
 // and addresses still move.
 //
-// Claims travel three ways: at once to each member by one datagram, then with the gossip, passed on by whoever learned
-// something new from it, and in full whenever two members exchange their state, as they do when one joins. A lost
-// datagram costs time, never agreement.
+// Claims travel three ways: at once to each member by one datagram, which is repeated twice ([Repeats]); then with the gossip,
+// passed on by whoever learned something new from it; and in full whenever two members exchange their state, as they do when one
+// joins. A lost datagram costs time, never agreement. The gossip is slow, since it wakes every speaker also when nothing is new.
 //
 // What a member observes travels in the same ways, as one report of each member ([Members.Report]); the newest counts. What it
 // is able to do is part of memberlist's own messages ([Meta]). A member may be an observer, which only listens: the controller.
@@ -16,7 +16,7 @@
 // A heartbeat between processes is patient, since processes are held up. The profile finds a member dead after 0.8 s at the
 // earliest, mostly after 1 to 1.5 s. Two things are faster. A process that ends is told by its kernel: [Members.Attend] keeps a
 // connection to each peer that is watched, which is closed and then refused, within one round trip. A node that is gone does
-// not answer on the wire any more: that is the business of the speaker (election.Sentry), 0.12 to 0.16 s. The heartbeats
+// not answer on the wire any more: that is the business of the speaker (election.Sentry), 0.12 to 0.2 s. The heartbeats
 // remain for what these can't see: a process that hangs, nodes that share no subnet.
 //
 // # Keys

@@ -9,7 +9,7 @@
 // A new claim is announced on the wire before the peers hear of it, and its former holder answers until it does: a
 // planned move has no gap.
 //
-// Beside it run the wire watch (watch.go), which asks other nodes each 40 ms and makes the worker look when one falls silent,
+// Beside it run the wire watch (watch.go), which asks other nodes each 80 ms and makes the worker look when one falls silent,
 // and a writer that saves what is known for a restart while the API server is away (state.go).
 //
 // What this node knows may be from the past: it was paused, its link was down, it lost sight of its peers. Then it answers for
