@@ -21,6 +21,7 @@ var table = map[string]row{
 	"pkg/config":   {pure: true, imports: []string{"pkg/ipam"}},
 	"pkg/election": {pure: true},
 	"pkg/explain":  {pure: true, imports: []string{"pkg/config", "pkg/ipam", "pkg/election"}},
+	"pkg/migrate":  {pure: true, imports: []string{"pkg/config", "pkg/ipam"}},
 
 	"pkg/membership": {imports: []string{"pkg/election"}},
 	"pkg/netif":      {},
