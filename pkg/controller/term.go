@@ -1,14 +1,12 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/ipam"
 	"github.com/invar-lb/invar/pkg/kube"
 )
@@ -164,7 +163,7 @@ func olderFirst(a, b *corev1.Service) int {
 }
 
 func byAge(a key, createdA time.Time, b key, createdB time.Time) int {
-	return cmp.Or(createdA.Compare(createdB), strings.Compare(a.String(), b.String()))
+	return explain.ByAge(a.String(), createdA, b.String(), createdB)
 }
 
 // adoptAll takes in every address that a Service shows. It asks the API server and not the cache, which may not have
@@ -184,16 +183,16 @@ func (t *term) adoptAll(ctx context.Context) error {
 	slices.SortFunc(services, olderFirst) // if two show one address, it is the older one's
 	for _, s := range services {
 		svc := kube.ServiceOf(s)
-		if t.serves(s, svc) && len(svc.Ingress) > 0 {
-			t.adopt(svc)
+		if t.serves(s, svc) {
+			t.adopt(t.applicant(svc, s))
 		}
 	}
 	return nil
 }
 
-func (t *term) adopt(svc kube.Service) {
-	if err := t.alloc.Adopt(t.request(svc), svc.Ingress); err != nil {
-		t.cfg.Logger.Warn("address not adopted", "service", svc.Name.String(), "err", err)
+func (t *term) adopt(a *explain.Applicant) {
+	if err := a.Adopt(t.alloc); err != nil {
+		t.cfg.Logger.Warn("address not adopted", "service", a.Service, "err", err)
 	}
 }
 

@@ -28,8 +28,9 @@ var table = map[string]row{
 	"pkg/responder":  {frames: true},
 	"pkg/layer2":     {imports: []string{"pkg/netif", "pkg/responder"}},
 
-	"pkg/daemon": {kubernetes: true},                                  // klog, which client-go logs to
-	"pkg/kube":   {kubernetes: true, imports: []string{"pkg/config"}}, // the ConfigMap's text becomes pools at the border
+	"pkg/daemon": {kubernetes: true}, // klog, which client-go logs to
+	// At the border the ConfigMap's text becomes pools, and a Service a request for addresses.
+	"pkg/kube": {kubernetes: true, imports: []string{"pkg/config", "pkg/ipam"}},
 	"pkg/controller": {
 		kubernetes: true,
 		imports:    []string{"pkg/kube", "pkg/config", "pkg/ipam", "pkg/explain", "pkg/membership"}, // it listens to the speakers
