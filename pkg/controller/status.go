@@ -50,7 +50,7 @@ const (
 )
 
 // show returns the write that makes the Service's status say v, or nil if it does already.
-func (t *term) show(obj *corev1.Service, svc kube.Service, v explain.Verdict) write {
+func (t *term) show(obj *corev1.Service, svc kube.Service, v explain.Decision) write {
 	cond, sameCond := settle(obj, condition(v))
 	conflict, sameConflict := settle(obj, t.conflict(v.Addrs))
 	sameAddrs := slices.Equal(v.Addrs, svc.Ingress) && len(svc.Ingress) == len(obj.Status.LoadBalancer.Ingress)
@@ -109,7 +109,7 @@ func (t *term) conflict(addrs []netip.Addr) metav1.Condition {
 }
 
 // tell records the Events that go with a change of the Service's status.
-func (t *term) tell(obj *corev1.Service, v explain.Verdict, sameAddrs, sameCond bool) {
+func (t *term) tell(obj *corev1.Service, v explain.Decision, sameAddrs, sameCond bool) {
 	if !sameAddrs && len(v.Addrs) > 0 {
 		quoted := make([]string, len(v.Addrs))
 		for i, a := range v.Addrs {
@@ -131,7 +131,7 @@ func (t *term) tell(obj *corev1.Service, v explain.Verdict, sameAddrs, sameCond 
 	}
 }
 
-func condition(v explain.Verdict) metav1.Condition {
+func condition(v explain.Decision) metav1.Condition {
 	c := metav1.Condition{
 		Type: kube.ConditionAllocated, Status: metav1.ConditionFalse, Reason: v.Reason, Message: v.Message,
 		LastTransitionTime: metav1.Now(),
@@ -143,7 +143,7 @@ func condition(v explain.Verdict) metav1.Condition {
 }
 
 // allocatedFrom returns the value of kube.AnnotationAllocatedFrom: one pool, or one for each address if they differ.
-func allocatedFrom(v explain.Verdict) string {
+func allocatedFrom(v explain.Decision) string {
 	if len(v.Addrs) == 0 {
 		return ""
 	}

@@ -57,10 +57,10 @@ func (t *term) leave(k key) write {
 }
 
 // decide asks the Allocator and notes whether the Service waits.
-func (t *term) decide(svc kube.Service, obj *corev1.Service) explain.Verdict {
+func (t *term) decide(svc kube.Service, obj *corev1.Service) explain.Decision {
 	a := t.applicant(svc, obj)
 	t.adopt(a) // it may have come with an address, from a backup for example
-	var v explain.Verdict
+	var v explain.Decision
 	if t.frozen != nil && a.Invalid == nil {
 		v = t.freeze(a)
 	} else {
@@ -75,17 +75,17 @@ func (t *term) decide(svc kube.Service, obj *corev1.Service) explain.Verdict {
 }
 
 // freeze leaves the Service what it has while there is no configuration to go by.
-func (t *term) freeze(a *explain.Applicant) explain.Verdict {
+func (t *term) freeze(a *explain.Applicant) explain.Decision {
 	held, ok := t.alloc.Held(a.Service)
 	if !ok {
-		return explain.Verdict{Reason: explain.ReasonNoConfig, Message: t.frozen.Error()}
+		return explain.Decision{Reason: explain.ReasonNoConfig, Message: t.frozen.Error()}
 	}
-	return explain.Verdict{
+	return explain.Decision{
 		Addrs: held.Addrs, Pools: held.Pools, Content: true, Reason: explain.ReasonAllocated, Message: "kept: " + t.frozen.Error(),
 	}
 }
 
-func (t *term) allocate(a *explain.Applicant, k key) explain.Verdict {
+func (t *term) allocate(a *explain.Applicant, k key) explain.Decision {
 	v, freed := a.Decide(t.alloc)
 	if freed {
 		t.retryWaiting()

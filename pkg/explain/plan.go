@@ -80,32 +80,32 @@ func Predict(now, next *config.Config, services []Applicant) (*Plan, error) {
 	c.lookAgain()
 	plan := &Plan{Pools: poolChanges(now, next, before, c.alloc.Usage())}
 	for i := range c.services {
-		plan.Services = append(plan.Services, outcome(&c.services[i], &c.verdicts[i], strandedNow[c.services[i].Service]))
+		plan.Services = append(plan.Services, outcome(&c.services[i], &c.decisions[i], strandedNow[c.services[i].Service]))
 	}
 	return plan, nil
 }
 
 // A course is what the controller does from a change of the configuration until all is quiet.
 type course struct {
-	alloc    *ipam.Allocator
-	services []Applicant // the oldest first
-	verdicts []Verdict
-	queue    []int  // indices of services
-	queued   []bool // whether a Service is in the queue
+	alloc     *ipam.Allocator
+	services  []Applicant // the oldest first
+	decisions []Decision
+	queue     []int  // indices of services
+	queued    []bool // whether a Service is in the queue
 }
 
 // run decides on every Service, and again on those that wait when something comes free.
 func (c *course) run() {
-	c.verdicts, c.queued = make([]Verdict, len(c.services)), make([]bool, len(c.services))
+	c.decisions, c.queued = make([]Decision, len(c.services)), make([]bool, len(c.services))
 	for i := range c.services {
 		c.add(i)
 	}
 	for len(c.queue) > 0 {
 		i := c.queue[0]
 		c.queue, c.queued[i] = c.queue[1:], false
-		v, freed := c.services[i].Decide(c.alloc)
-		c.verdicts[i] = v
-		if c.alloc.Confirm(c.services[i].Service, v.Addrs) || freed {
+		d, freed := c.services[i].Decide(c.alloc)
+		c.decisions[i] = d
+		if c.alloc.Confirm(c.services[i].Service, d.Addrs) || freed {
 			c.retryWaiting()
 		}
 	}
@@ -114,8 +114,8 @@ func (c *course) run() {
 // lookAgain brings up to date what those that wait are told: others may have taken addresses since.
 func (c *course) lookAgain() {
 	for i := range c.services {
-		if c.verdicts[i].Waits() {
-			c.verdicts[i], _ = c.services[i].Decide(c.alloc)
+		if c.decisions[i].Waits() {
+			c.decisions[i], _ = c.services[i].Decide(c.alloc)
 		}
 	}
 }
@@ -123,7 +123,7 @@ func (c *course) lookAgain() {
 // retryWaiting adds every Service that waits.
 func (c *course) retryWaiting() {
 	for i := range c.services {
-		if c.verdicts[i].Waits() {
+		if c.decisions[i].Waits() {
 			c.add(i)
 		}
 	}
@@ -137,20 +137,20 @@ func (c *course) add(i int) {
 }
 
 // outcome compares what a Service shows with what it will have. stranded are the addresses that lie in no pool now.
-func outcome(a *Applicant, v *Verdict, stranded []netip.Addr) Outcome {
+func outcome(a *Applicant, d *Decision, stranded []netip.Addr) Outcome {
 	o := Outcome{
-		Service: a.Service, Before: a.Shown, After: v.Addrs, Pools: v.Pools, Stranded: v.Stranded,
-		Reason: v.Reason, Message: v.Message, Fate: Moves,
+		Service: a.Service, Before: a.Shown, After: d.Addrs, Pools: d.Pools, Stranded: d.Stranded,
+		Reason: d.Reason, Message: d.Message, Fate: Moves,
 	}
 	isNew := func(addr netip.Addr) bool { return !slices.Contains(stranded, addr) }
 	switch {
-	case len(v.Stranded) > 0:
-		o.Fate, o.Already = Stranded, !slices.ContainsFunc(v.Stranded, isNew)
-	case len(v.Addrs) == 0:
+	case len(d.Stranded) > 0:
+		o.Fate, o.Already = Stranded, !slices.ContainsFunc(d.Stranded, isNew)
+	case len(d.Addrs) == 0:
 		o.Fate = Waits
 	case len(a.Shown) == 0:
 		o.Fate = Gets
-	case sameAddrs(a.Shown, v.Addrs):
+	case sameAddrs(a.Shown, d.Addrs):
 		o.Fate = Keeps
 	}
 	return o

@@ -29,8 +29,8 @@ type Applicant struct {
 	Created time.Time    // metadata.creationTimestamp
 }
 
-// A Verdict is what a Service should have and be told.
-type Verdict struct {
+// A Decision is what a Service should have and be told.
+type Decision struct {
 	Addrs    []netip.Addr
 	Pools    []string     // of each of Addrs, see ipam.Allocation
 	Stranded []netip.Addr // those of Addrs that lie in no pool
@@ -40,7 +40,7 @@ type Verdict struct {
 }
 
 // Waits reports whether the Service is to be looked at again when something comes free.
-func (v *Verdict) Waits() bool { return !v.Content || v.Reason == ReasonOneFamily }
+func (v *Decision) Waits() bool { return !v.Content || v.Reason == ReasonOneFamily }
 
 // ByAge compares Services in the order in which they are served: the oldest first, then by name ("namespace/name").
 func ByAge(a string, createdA time.Time, b string, createdB time.Time) int {
@@ -58,16 +58,16 @@ func (a *Applicant) Adopt(alloc *ipam.Allocator) error {
 
 // Decide gives the Service what it asks for, as far as alloc has it, and reports whether that made something available to others
 // that no call of [ipam.Allocator.Confirm] will tell.
-func (a *Applicant) Decide(alloc *ipam.Allocator) (v Verdict, freed bool) {
+func (a *Applicant) Decide(alloc *ipam.Allocator) (v Decision, freed bool) {
 	if a.Invalid != nil {
 		held, _ := alloc.Held(a.Service)
-		return Verdict{
+		return Decision{
 			Addrs: held.Addrs, Pools: held.Pools, Stranded: held.Stranded,
 			Reason: ReasonInvalidRequest, Message: a.Invalid.Error(),
 		}, false
 	}
 	got, err := alloc.Allocate(a.Request)
-	v = Verdict{
+	v = Decision{
 		Addrs: got.Addrs, Pools: got.Pools, Stranded: got.Stranded,
 		Content: err == nil, Reason: ReasonAllocated, Message: origin(got),
 	}
