@@ -11,6 +11,9 @@ import (
 // commands are the constructors of all commands, one for each file. They are given what the commands share.
 var commands = []func(*tool) *cobra.Command{
 	newVersionCommand,
+	newValidateCommand,
+	newPlanCommand,
+	newMigrateCommand,
 }
 
 // run carries out a command line, whose first argument is the name that the tool was called by, and returns the exit code.

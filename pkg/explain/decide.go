@@ -40,7 +40,7 @@ type Decision struct {
 }
 
 // Waits reports whether the Service is to be looked at again when something comes free.
-func (v *Decision) Waits() bool { return !v.Content || v.Reason == ReasonOneFamily }
+func (d *Decision) Waits() bool { return !d.Content || d.Reason == ReasonOneFamily }
 
 // ByAge compares Services in the order in which they are served: the oldest first, then by name ("namespace/name").
 func ByAge(a string, createdA time.Time, b string, createdB time.Time) int {
@@ -58,7 +58,7 @@ func (a *Applicant) Adopt(alloc *ipam.Allocator) error {
 
 // Decide gives the Service what it asks for, as far as alloc has it, and reports whether that made something available to others
 // that no call of [ipam.Allocator.Confirm] will tell.
-func (a *Applicant) Decide(alloc *ipam.Allocator) (v Decision, freed bool) {
+func (a *Applicant) Decide(alloc *ipam.Allocator) (d Decision, freed bool) {
 	if a.Invalid != nil {
 		held, _ := alloc.Held(a.Service)
 		return Decision{
@@ -67,27 +67,27 @@ func (a *Applicant) Decide(alloc *ipam.Allocator) (v Decision, freed bool) {
 		}, false
 	}
 	got, err := alloc.Allocate(a.Request)
-	v = Decision{
+	d = Decision{
 		Addrs: got.Addrs, Pools: got.Pools, Stranded: got.Stranded,
 		Content: err == nil, Reason: ReasonAllocated, Message: origin(got),
 	}
 	var refusal *ipam.Refusal
 	switch {
 	case errors.As(err, &refusal):
-		v.Reason, v.Message = ReasonRefused, refusal.Error()
+		d.Reason, d.Message = ReasonRefused, refusal.Error()
 		if len(got.Addrs) > 0 {
-			v.Message += "; it keeps " + Join(got.Addrs)
+			d.Message += "; it keeps " + Join(got.Addrs)
 		}
 	case err != nil:
-		v.Reason, v.Message = ReasonInvalidRequest, err.Error()
+		d.Reason, d.Message = ReasonInvalidRequest, err.Error()
 	case got.Missing != nil:
-		v.Reason, v.Message = ReasonOneFamily, v.Message+"; "+got.Missing.Error()
+		d.Reason, d.Message = ReasonOneFamily, d.Message+"; "+got.Missing.Error()
 	case len(got.Stranded) > 0:
-		v.Reason = ReasonStranded
-		v.Message += fmt.Sprintf("; %s lies in no pool any more and stays until the Service asks for another address or is "+
+		d.Reason = ReasonStranded
+		d.Message += fmt.Sprintf("; %s lies in no pool any more and stays until the Service asks for another address or is "+
 			"annotated invar.io/reallocate: \"true\"", Join(got.Stranded))
 	}
-	return v, got.Freed
+	return d, got.Freed
 }
 
 // origin says which address came from which pool.

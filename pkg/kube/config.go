@@ -9,8 +9,8 @@ import (
 	"github.com/invar-lb/invar/pkg/config"
 )
 
-// configKey is the key of the ConfigMap's data that holds the configuration.
-const configKey = "config"
+// ConfigKey is the key of the ConfigMap's data that holds the configuration.
+const ConfigKey = "config"
 
 // ConfigSource reads the configuration out of its ConfigMap and remembers the last good one. It is not safe for
 // concurrent use.
@@ -55,7 +55,7 @@ func (s *ConfigSource) parse(cm *corev1.ConfigMap) error {
 	if cm == nil {
 		return fmt.Errorf("ConfigMap %s does not exist", s.name)
 	}
-	cfg, err := config.Parse(cm.Data[configKey])
+	cfg, err := config.Parse(cm.Data[ConfigKey])
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ var table = map[string]row{
 	"cmd/invar": {
 		kubernetes: true,
 		// The daemons' version is its own, too; texts to check are read offline.
-		imports: []string{"pkg/daemon", "pkg/kube", "pkg/explain", "pkg/config", "pkg/ipam"},
+		imports: []string{"pkg/daemon", "pkg/kube", "pkg/explain", "pkg/config", "pkg/ipam", "pkg/migrate"},
 	},
 
 	"pkg/ipam":     {pure: true},
