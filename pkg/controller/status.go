@@ -53,19 +53,27 @@ const (
 func (t *term) show(obj *corev1.Service, svc kube.Service, v explain.Decision) write {
 	cond, sameCond := settle(obj, condition(v))
 	conflict, sameConflict := settle(obj, t.conflict(v.Addrs))
+	announced, sameAnnounced := settle(obj, t.announced(obj, v.Addrs))
 	sameAddrs := slices.Equal(v.Addrs, svc.Ingress) && len(svc.Ingress) == len(obj.Status.LoadBalancer.Ingress)
 	from := allocatedFrom(v)
 	if sameAddrs { // and so its former addresses, if it had any, are off its status
 		if t.alloc.Confirm(svc.Name.String(), svc.Ingress) {
 			t.retryWaiting()
 		}
-		if sameCond && sameConflict && svc.AllocatedFrom == from {
+		if sameCond && sameConflict && svc.AllocatedFrom == from && (sameAnnounced || t.postpone(svc.Name, announced)) {
+			if sameAnnounced {
+				t.pace.done(svc.Name)
+			}
 			return nil
 		}
 	}
+	t.pace.done(svc.Name)
 	conds := []metav1.Condition{cond}
 	if !sameConflict {
 		conds = append(conds, conflict)
+	}
+	if !sameAnnounced {
+		conds = append(conds, announced)
 	}
 	patch := statusPatch(obj, v.Addrs, from, conds)
 	return func(ctx context.Context) (outcome, error) {
@@ -83,7 +91,7 @@ func (t *term) show(obj *corev1.Service, svc kube.Service, v explain.Decision) w
 func settle(obj *corev1.Service, c metav1.Condition) (metav1.Condition, bool) {
 	old := meta.FindStatusCondition(obj.Status.Conditions, c.Type)
 	if old == nil {
-		return c, c.Type == kube.ConditionConflict && c.Status == metav1.ConditionFalse
+		return c, c.Type != kube.ConditionAllocated && c.Status == metav1.ConditionFalse
 	}
 	if old.Status == c.Status {
 		c.LastTransitionTime = old.LastTransitionTime
@@ -98,7 +106,7 @@ func (t *term) conflict(addrs []netip.Addr) metav1.Condition {
 	}
 	var words []string
 	for _, a := range addrs {
-		if text := t.conflicts[a]; text != "" {
+		if text := t.word.conflicts[a]; text != "" {
 			words = append(words, text)
 		}
 	}
@@ -182,6 +190,7 @@ func clearPatch(obj *corev1.Service) []byte {
 			"conditions": []map[string]string{
 				{"type": kube.ConditionAllocated, "$patch": "delete"},
 				{"type": kube.ConditionConflict, "$patch": "delete"},
+				{"type": kube.ConditionAnnounced, "$patch": "delete"},
 			},
 		},
 	})

@@ -47,6 +47,7 @@ func (t *term) leave(k key) write {
 	_, waited := t.waiting[k]
 	delete(t.stranded, k)
 	delete(t.sent, k)
+	t.pace.done(k)
 	if !held && !waited {
 		if t.alloc.Release(k.String()) {
 			t.retryWaiting()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -35,19 +34,20 @@ var gossipKey = key{Name: "gossip"}
 // goroutines only put keys in the queue and results in the channel.
 type term struct {
 	*Controller
-	alloc     *ipam.Allocator
-	queue     workqueue.TypedRateLimitingInterface[key]
-	results   chan result
-	writes    sync.WaitGroup
-	writing   chan struct{}                // a place for each write under way
-	deadline  func() time.Time             // until when a write may be under way
-	pools     bool                         // a configuration is in force
-	frozen    error                        // why nothing new is handed out; nil: it is
-	waiting   map[key]time.Time            // Services that were refused something, with their creation
-	sent      map[key]shown                // what Services were last made to show
-	conflicts map[netip.Addr]string        // addresses that foreign hosts use, in words
-	hear      func() map[netip.Addr]string // what conflicts are now
-	stranded  map[key]int                  // Services with addresses outside every pool, with the number of these
+	alloc    *ipam.Allocator
+	queue    workqueue.TypedRateLimitingInterface[key]
+	results  chan result
+	writes   sync.WaitGroup
+	writing  chan struct{}     // a place for each write under way
+	deadline func() time.Time  // until when a write may be under way
+	pools    bool              // a configuration is in force
+	frozen   error             // why nothing new is handed out; nil: it is
+	waiting  map[key]time.Time // Services that were refused something, with their creation
+	sent     map[key]shown     // what Services were last made to show
+	word     word              // what the speakers say, as heard last
+	hear     func() word       // what they say now
+	pace     pace              // when who announces is written down
+	stranded map[key]int       // Services with addresses outside every pool, with the number of these
 }
 
 func newTerm(c *Controller) *term {
@@ -60,6 +60,7 @@ func newTerm(c *Controller) *term {
 		waiting:    map[key]time.Time{},
 		sent:       map[key]shown{},
 		stranded:   map[key]int{},
+		pace:       newPace(),
 		hear:       c.heard,
 	}
 }
@@ -93,6 +94,8 @@ func (t *term) run(ctx context.Context) error {
 			t.handle(ctx, k)
 		case r := <-t.results:
 			t.finish(r)
+		case ask := <-t.asks:
+			ask(t)
 		case <-t.gossip.news:
 			t.queue.Add(gossipKey)
 		}
@@ -209,7 +212,7 @@ func (t *term) handle(ctx context.Context, k key) {
 	case configKey:
 		t.loadConfig()
 	case gossipKey:
-		t.loadConflicts()
+		t.loadWord()
 	default:
 		w = t.sync(k)
 	}

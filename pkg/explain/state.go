@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -138,6 +140,11 @@ type Conflict struct {
 	Node      string    `json:"node,omitempty"`
 	Since     time.Time `json:"since,omitzero"`
 	Last      time.Time `json:"last,omitzero"`
+}
+
+// SortConflicts sorts by address, then by who saw it.
+func SortConflicts(cs []Conflict) {
+	slices.SortFunc(cs, func(a, b Conflict) int { return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Node, b.Node)) })
 }
 
 // Move is a change of an address's holder.

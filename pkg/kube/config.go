@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/invar-lb/invar/pkg/config"
+	"github.com/invar-lb/invar/pkg/explain"
 )
 
 // ConfigKey is the key of the ConfigMap's data that holds the configuration.
@@ -49,6 +50,20 @@ func (s *ConfigSource) Load() (cfg *config.Config, changed bool, err error) {
 		s.metrics.ConfigLoaded()
 	}
 	return s.good, true, s.err
+}
+
+// State returns what the last Load found, for people to read.
+func (s *ConfigSource) State() (c explain.Config) {
+	if s.err != nil {
+		c.Error = s.err.Error()
+	}
+	if s.good != nil {
+		c.Pools = len(s.good.Pools)
+		for _, w := range s.good.Warnings {
+			c.Warnings = append(c.Warnings, w.Error())
+		}
+	}
+	return c
 }
 
 func (s *ConfigSource) parse(cm *corev1.ConfigMap) error {
