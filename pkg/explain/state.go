@@ -58,6 +58,12 @@ type Interface struct {
 	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
 	// Skip says why it carries no announcements; empty: it can.
 	Skip string `json:"skip,omitempty"`
+	// RPFilter is the kernel's reverse path filter for IPv4: 0 none, 1 strict, 2 loose.
+	RPFilter    int  `json:"rpFilter,omitempty"`
+	Promiscuous bool `json:"promiscuous,omitempty"`
+	Wireless    bool `json:"wireless,omitempty"`
+	// DefaultRoute: an IPv4 default route leads out of it.
+	DefaultRoute bool `json:"defaultRoute,omitempty"`
 }
 
 // Member is a speaker or controller in the gossip, as one of them sees it.

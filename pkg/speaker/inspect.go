@@ -12,6 +12,7 @@ import (
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
+	"github.com/invar-lb/invar/pkg/netif"
 )
 
 // askWait is how long whoever asks waits until the worker has a moment for it.
@@ -47,8 +48,10 @@ func (s *Speaker) State(r *http.Request) (any, error) {
 		if skip == "" {
 			skip = i.Error
 		}
+		kernel := netif.SettingsOf(i.Name)
 		state.Interfaces = append(state.Interfaces, explain.Interface{
 			Name: i.Name, MAC: i.MAC.String(), Prefixes: i.Prefixes, Skip: skip,
+			RPFilter: kernel.RPFilter, Promiscuous: kernel.Promiscuous, Wireless: kernel.Wireless, DefaultRoute: kernel.DefaultRoute,
 		})
 	}
 	for _, c := range own.Conflicts {

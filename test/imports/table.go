@@ -18,13 +18,14 @@ var table = map[string]row{
 	"cmd/invar": {
 		kubernetes: true,
 		// The daemons' version is its own, too; texts to check are read offline.
-		imports: []string{"pkg/daemon", "pkg/kube", "pkg/explain", "pkg/config", "pkg/ipam", "pkg/migrate"},
+		imports: []string{"pkg/daemon", "pkg/kube", "pkg/explain", "pkg/config", "pkg/ipam", "pkg/migrate", "pkg/doctor"},
 	},
 
 	"pkg/ipam":     {pure: true},
 	"pkg/config":   {pure: true, imports: []string{"pkg/ipam"}},
 	"pkg/election": {pure: true},
 	"pkg/explain":  {pure: true, imports: []string{"pkg/config", "pkg/ipam", "pkg/election"}},
+	"pkg/doctor":   {pure: true, imports: []string{"pkg/config", "pkg/explain", "pkg/ipam"}},
 	"pkg/migrate":  {pure: true, imports: []string{"pkg/config", "pkg/ipam"}},
 
 	"pkg/membership": {imports: []string{"pkg/election"}},
@@ -41,7 +42,7 @@ var table = map[string]row{
 	},
 	"pkg/speaker": {
 		kubernetes: true,
-		imports:    []string{"pkg/kube", "pkg/config", "pkg/election", "pkg/explain", "pkg/membership", "pkg/layer2"},
+		imports:    []string{"pkg/kube", "pkg/config", "pkg/election", "pkg/explain", "pkg/membership", "pkg/layer2", "pkg/netif"},
 	},
 }
 
