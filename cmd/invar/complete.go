@@ -54,8 +54,16 @@ func (t *tool) completeServices(cmd *cobra.Command, args []string, _ string) ([]
 	})
 }
 
-// completeNodes completes the first argument, or a flag, to a node.
-func (t *tool) completeNodes(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeOneNode completes the first argument to a node.
+func (t *tool) completeOneNode(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return t.completeNodes(cmd, args, word)
+}
+
+// completeNodes completes a flag to a node.
+func (t *tool) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return t.completeFrom(cmd.Context(), func(ctx context.Context, client kubernetes.Interface) ([]string, error) {
 		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		return names(nodes.Items, func(n *corev1.Node) string { return n.Name }), err

@@ -10,6 +10,11 @@ import (
 
 // commands are the constructors of all commands, one for each file. They are given what the commands share.
 var commands = []func(*tool) *cobra.Command{
+	newStatusCommand,
+	newWhyCommand,
+	newMoveCommand,
+	newDrainCommand,
+	newUndrainCommand,
 	newVersionCommand,
 	newValidateCommand,
 	newPlanCommand,

@@ -15,8 +15,12 @@ type style struct{ colours bool }
 // styleOf returns the style for w: colours on a terminal, unless the user wants none (https://no-color.org) or the terminal
 // has none.
 func styleOf(w io.Writer, env func(string) string) style {
+	return style{colours: isTerminal(w) && env("NO_COLOR") == "" && env("TERM") != "dumb"}
+}
+
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return style{colours: ok && term.IsTerminal(int(f.Fd())) && env("NO_COLOR") == "" && env("TERM") != "dumb"}
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (s style) good(text string) string  { return s.paint("32", text) }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/invar-lb/invar/pkg/daemon"
+	"github.com/invar-lb/invar/pkg/explain"
 )
 
 // tool is what the commands share: where to read and write, and the flags that all of them take.
@@ -21,6 +22,9 @@ type tool struct {
 	home   string                         // namespace that Invar is installed in
 	output format
 	style  style
+
+	statePort int  // of the daemons
+	terminal  bool // output goes to one
 }
 
 func newTool(streams genericiooptions.IOStreams) *tool {
@@ -28,6 +32,7 @@ func newTool(streams genericiooptions.IOStreams) *tool {
 		IOStreams: streams,
 		flags:     genericclioptions.NewConfigFlags(true),
 		style:     styleOf(streams.Out, os.Getenv),
+		terminal:  isTerminal(streams.Out),
 	}
 	t.flags.WithWrapConfigFn(func(c *rest.Config) *rest.Config {
 		c.UserAgent = "invar/" + daemon.Version
@@ -43,6 +48,7 @@ func (t *tool) addFlags(root *cobra.Command) {
 	t.flags.AddFlags(fs)
 	fs.StringVar(&t.home, "invar-namespace", cmp.Or(os.Getenv("METALLB_NAMESPACE"), "metallb-system"),
 		"namespace that Invar is installed in")
+	fs.IntVar(&t.statePort, "state-port", explain.StatePort, "port on which speakers and controller serve their state, see their flag")
 	fs.VarP(&t.output, "output", "o", "json, yaml, wide, or nothing for a text to read")
 	complete(root, "namespace", t.completeNamespaces)
 	complete(root, "invar-namespace", t.completeNamespaces)

@@ -31,6 +31,7 @@ var errBusy = errors.New("the controller has not got to it: it starts or stops l
 func (c *Controller) State(r *http.Request) (any, error) {
 	state := explain.ControllerState{
 		Identity: c.cfg.Identity, Version: c.cfg.Version, Since: c.began, Now: time.Now(),
+		Class: c.cfg.LBClass,
 		Pools: []explain.Pool{}, Services: []explain.Service{}, Moves: c.moves.latest(),
 	}
 	if err := c.Ready(); err != nil {

@@ -174,8 +174,10 @@ type ControllerState struct {
 	Now      time.Time `json:"now"`
 	NotReady string    `json:"notReady,omitempty"`
 	// Leading: it holds the Lease and gives addresses. Config, Pools and Services are empty if it does not.
-	Leading bool   `json:"leading"`
-	Config  Config `json:"config"`
+	Leading bool `json:"leading"`
+	// Class is the spec.loadBalancerClass that it serves; empty: Services without one.
+	Class  string `json:"class,omitempty"`
+	Config Config `json:"config"`
 	// Pools are those in force, in the order of the text, each family apart.
 	Pools []Pool `json:"pools"`
 	// Services are those that have addresses or wait for some, by name.
