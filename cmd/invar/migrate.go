@@ -148,7 +148,7 @@ func (t *tool) clusterResources(ctx context.Context) ([]json.RawMessage, error) 
 	if err != nil {
 		return nil, fmt.Errorf("create dynamic client: %w", err)
 	}
-	kinds, err := metallbResources(disco)
+	kinds, err := resourcesOf(disco, metallbGroup)
 	if err != nil {
 		return nil, err
 	}
@@ -195,13 +195,13 @@ func (t *tool) addConfigMap(ctx context.Context, client dynamic.Interface, objec
 	return append(objects, text), nil
 }
 
-// metallbResources returns the kinds of MetalLB that the cluster has, each in the version that the API server prefers.
-func metallbResources(client discovery.DiscoveryInterface) ([]schema.GroupVersionResource, error) {
+// resourcesOf returns the kinds of a group that can be listed, each in the version that the API server prefers.
+func resourcesOf(client discovery.DiscoveryInterface, group string) ([]schema.GroupVersionResource, error) {
 	groups, err := client.ServerGroups()
 	if err != nil {
 		return nil, fmt.Errorf("ask the API server for its groups: %w", err)
 	}
-	i := slices.IndexFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == metallbGroup })
+	i := slices.IndexFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == group })
 	if i < 0 {
 		return nil, nil
 	}
@@ -214,7 +214,7 @@ func metallbResources(client discovery.DiscoveryInterface) ([]schema.GroupVersio
 		for _, r := range list.APIResources {
 			known := slices.ContainsFunc(out, func(o schema.GroupVersionResource) bool { return o.Resource == r.Name })
 			if !known && !strings.Contains(r.Name, "/") && slices.Contains(r.Verbs, "list") {
-				out = append(out, schema.GroupVersionResource{Group: metallbGroup, Version: v.Version, Resource: r.Name})
+				out = append(out, schema.GroupVersionResource{Group: group, Version: v.Version, Resource: r.Name})
 			}
 		}
 	}

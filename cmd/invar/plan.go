@@ -104,9 +104,9 @@ func (t *tool) applicants(ctx context.Context, client kubernetes.Interface) ([]e
 	if err != nil {
 		return nil, err
 	}
-	services, err := client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: kube.OnlyLoadBalancers})
+	services, err := loadBalancers(ctx, client, metav1.NamespaceAll)
 	if err != nil {
-		return nil, fmt.Errorf("list Services: %w", err)
+		return nil, err
 	}
 	namespaces, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -117,8 +117,8 @@ func (t *tool) applicants(ctx context.Context, client kubernetes.Interface) ([]e
 		labels[namespaces.Items[i].Name] = namespaces.Items[i].Labels
 	}
 	var out []explain.Applicant
-	for i := range services.Items {
-		obj := &services.Items[i]
+	for i := range services {
+		obj := &services[i]
 		s := kube.ServiceOf(obj)
 		if obj.Spec.Type != corev1.ServiceTypeLoadBalancer || s.Class != class || !s.IPv4 && !s.IPv6 {
 			continue

@@ -19,6 +19,7 @@ var commands = []func(*tool) *cobra.Command{
 	newValidateCommand,
 	newPlanCommand,
 	newMigrateCommand,
+	newDoctorCommand,
 }
 
 // run carries out a command line, whose first argument is the name that the tool was called by, and returns the exit code.

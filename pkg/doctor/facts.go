@@ -49,7 +49,7 @@ type KubeProxy struct {
 	StrictARP bool
 }
 
-// Workload is a Deployment, DaemonSet or static pod.
+// Workload is a Deployment, a DaemonSet, a static pod, or an object that makes one of these serve Services.
 type Workload struct {
 	Name   string // "DaemonSet kube-system/kube-vip-ds"
 	Labels map[string]string

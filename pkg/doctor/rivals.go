@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"strings"
 )
 
@@ -34,12 +33,12 @@ var rivals = []rival{
 	},
 	{
 		name: "Cilium's L2 announcements",
-		is:   func(w *Workload) bool { return w.Labels[CiliumL2] == "true" },
+		is:   func(w *Workload) bool { return strings.HasPrefix(w.Name, "CiliumL2AnnouncementPolicy ") },
 		do:   "set l2announcements.enabled=false in Cilium's Helm values, or delete its CiliumL2AnnouncementPolicies",
 	},
 	{
 		name: "Cilium's LB IPAM",
-		is:   func(w *Workload) bool { return w.Labels[CiliumPools] == "true" },
+		is:   func(w *Workload) bool { return strings.HasPrefix(w.Name, "CiliumLoadBalancerIPPool ") },
 		do:   "delete its CiliumLoadBalancerIPPools, or give them a serviceSelector that leaves these Services out",
 	},
 	{name: "PureLB", is: func(w *Workload) bool { return w.image("purelb/") }, do: "remove it, or this"},
@@ -57,12 +56,6 @@ var rivals = []rival{
 		do:   "remove one of the two, or give them different classes with --lb-class",
 	},
 }
-
-// Labels that the collector of the facts gives to Cilium's agent, whose abilities are not in its workload but in other objects.
-const (
-	CiliumL2    = "invar.io/cilium-l2-announcements" // "true": it announces
-	CiliumPools = "invar.io/cilium-lb-ipam"          // "true": it has pools of addresses
-)
 
 // image reports whether one of the images has part in its name.
 func (w *Workload) image(part string) bool {
@@ -85,7 +78,11 @@ func checkRivals(f *Facts) []Finding {
 			if w.Own || w.Class != f.LBClass || !r.is(w) {
 				continue
 			}
-			evidence = append(evidence, fmt.Sprintf("%s, image %s", w.Name, strings.Join(w.Images, ", ")))
+			line := w.Name
+			if len(w.Images) > 0 {
+				line += ", image " + strings.Join(w.Images, ", ")
+			}
+			evidence = append(evidence, line)
 		}
 		out = append(out, one("rival", r.name+" serves the same Services: both give addresses, and both answer for them",
 			shortened(evidence), r.do)...)
