@@ -171,16 +171,8 @@ func TestExamine(t *testing.T) {
 		{"kube-vip", rival(doctor.Workload{
 			Name: "Pod kube-system/kube-vip-node1", Images: []string{"ghcr.io/kube-vip/kube-vip:v1"}, Env: map[string]string{"svc_enable": "true"},
 		}), "rival", []string{"Pod kube-system/kube-vip-node1, image ghcr.io/kube-vip/kube-vip:v1"}},
-		{
-			"Cilium", rival(doctor.Workload{Name: "DaemonSet kube-system/cilium", Labels: map[string]string{doctor.CiliumL2: "true"}, Images: []string{"a"}}),
-			"rival",
-			[]string{"DaemonSet kube-system/cilium, image a"},
-		},
-		{
-			"Cilium's pools", rival(doctor.Workload{Name: "DaemonSet kube-system/cilium", Labels: map[string]string{doctor.CiliumPools: "true"}, Images: []string{"a"}}),
-			"rival",
-			[]string{"DaemonSet kube-system/cilium, image a"},
-		},
+		{"Cilium", rival(doctor.Workload{Name: "CiliumL2AnnouncementPolicy lan"}), "rival", []string{"CiliumL2AnnouncementPolicy lan"}},
+		{"Cilium's pools", rival(doctor.Workload{Name: "CiliumLoadBalancerIPPool blue"}), "rival", []string{"CiliumLoadBalancerIPPool blue"}},
 		{
 			"PureLB", rival(doctor.Workload{Name: "DaemonSet purelb/lbnodeagent", Images: []string{"registry.gitlab.com/purelb/purelb/lbnodeagent:v0.9"}}),
 			"rival",
