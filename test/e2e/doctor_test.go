@@ -89,12 +89,12 @@ func apply(t *testing.T, text string, remove ...string) {
 func command(t *testing.T, host string, undo []string, args ...string) {
 	t.Helper()
 	t.Cleanup(func() {
-		if out, err := lab.Run(context.WithoutCancel(t.Context()), host, undo...); err != nil {
-			t.Errorf("%v: %v\n%s", undo, err, out)
+		if _, err := lab.Run(context.WithoutCancel(t.Context()), host, undo[0], undo[1:]...); err != nil {
+			t.Error(err)
 		}
 	})
-	if out, err := lab.Run(t.Context(), host, args...); err != nil {
-		t.Fatalf("%v: %v\n%s", args, err, out)
+	if _, err := lab.Run(t.Context(), host, args[0], args[1:]...); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -144,8 +144,9 @@ func TestDoctor(t *testing.T) {
 			for _, args := range []string{
 				"ip link set lan2p up", "ip link set lan2 up", "ip addr add 10.77.0.1/24 dev lan2", "sysctl -qw net.ipv4.conf.lan2.rp_filter=1",
 			} {
-				if out, err := lab.Run(t.Context(), node.Name, strings.Fields(args)...); err != nil {
-					t.Fatalf("%s: %v\n%s", args, err, out)
+				words := strings.Fields(args)
+				if _, err := lab.Run(t.Context(), node.Name, words[0], words[1:]...); err != nil {
+					t.Fatal(err)
 				}
 			}
 			configure(t, pools(pool("default", "10.77.0.100/32")))
