@@ -229,12 +229,12 @@ func (a *planAnswer) writeServices(p *page) {
 		p.table(rows)
 		p.line("")
 	}
-	p.line("%s: %d keep their addresses, %d get one, %d move, %d wait, %s", counted(len(a.Services), "Service"),
+	p.line("of %s: %d keep, %d get, %d move, %d wait, %s", counted(len(a.Services), "Service"),
 		count[explain.Keeps], count[explain.Gets], count[explain.Moves], count[explain.Waits], a.strandedText(p, count[explain.Stranded]))
 }
 
 func (a *planAnswer) strandedText(p *page, all int) string {
-	text := fmt.Sprintf("%d are left with an address that lies in no pool", all)
+	text := fmt.Sprintf("%d left with an address that lies in no pool", all)
 	anew := len(a.Strands())
 	switch {
 	case all == 0:

@@ -73,7 +73,7 @@ default/lost   be stranded  10.0.0.1  10.0.0.1  10.0.0.1 from pool a; 10.0.0.1 l
 default/waits  wait         none      none      pool none: not configured
 default/new    get          none      10.0.2.0  10.0.2.0 from pool c
 
-4 Services: 1 keep their addresses, 1 get one, 0 move, 1 wait, 1 are left with an address that lies in no pool
+of 4 Services: 1 keep, 1 get, 0 move, 1 wait, 1 left with an address that lies in no pool
 `, ""},
 		},
 		{
@@ -90,7 +90,7 @@ default/lost   keep  10.0.0.1  10.0.0.1   10.0.0.1 from pool a
 default/waits  wait  none      none       pool none: not configured
 default/new    get   none      127.0.0.0  127.0.0.0 from pool b
 
-4 Services: 2 keep their addresses, 1 get one, 0 move, 1 wait, 0 are left with an address that lies in no pool
+of 4 Services: 2 keep, 1 get, 0 move, 1 wait, 0 left with an address that lies in no pool
 `, ""},
 		},
 		{

@@ -43,7 +43,9 @@ func Examine(f *Facts) Report {
 	if f.Config != nil {
 		pools = len(f.Config.Pools)
 	}
-	r.Checked = fmt.Sprintf("%d nodes, %d speakers, %d controllers, %d pools", len(f.Nodes), len(f.Speakers), len(f.Controllers), pools)
+	r.Checked = and([]string{
+		counted(len(f.Nodes), "node"), counted(len(f.Speakers), "speaker"), counted(len(f.Controllers), "controller"), counted(pools, "pool"),
+	})
 	return r
 }
 
@@ -146,6 +148,14 @@ func meets(p *config.Pool, prefix netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+// counted returns "1 pool", "2 pools".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // and returns words with commas between them and "and" before the last.

@@ -130,11 +130,12 @@ func TestDoctor(t *testing.T) {
 			}
 		}, map[string]string{"port": node.Name}},
 		{"overlap", func(t *testing.T) {
-			configure(t, pools(pool("default", node.IPv4.String()+"/32, 10.96.3.0/24, 10.244.0.0/30")))
-		}, map[string]string{"overlap": node.IPv4.String()}},
+			configure(t, pools(pool("default", node.IPv4.String()+"/32, 10.96.3.0/24, 10.244.1.0/30")))
+		}, map[string]string{"overlap": "the pods of node"}},
 		{"foreign host", func(t *testing.T) {
-			give(t, "192.168.1.160")
+			take := give(t, "192.168.1.160")
 			create(t, "foreign")
+			t.Cleanup(take) // before the Service goes, which waits until nobody answers
 		}, map[string]string{"conflict": strangerMAC(t)}},
 		{"no interface", func(t *testing.T) {
 			configure(t, pools(pool("default", "192.168.1.160/32", "interfaces: [nosuch0]")))
