@@ -46,9 +46,11 @@ func writeReport(p *page, r *doctor.Report) {
 	for _, u := range r.Unknown {
 		p.line("%s %s", p.warn("not known:"), u)
 	}
-	if len(r.Findings) == 0 {
-		p.line("%s; looked at %s", p.good("nothing is wrong"), r.Checked)
-		return
+	verdict := p.good("nothing is wrong")
+	if n := len(r.Findings); n > 0 {
+		verdict = p.bad(counted(n, "fault"))
 	}
-	p.line("%s; looked at %s", p.bad(counted(len(r.Findings), "fault")), r.Checked)
+	c := r.Checked
+	p.line("%s; looked at %s, %s, %s and %s", verdict, counted(c.Nodes, "node"), counted(c.Speakers, "speaker"),
+		counted(c.Controllers, "controller"), counted(c.Pools, "pool"))
 }

@@ -12,8 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
@@ -231,19 +229,7 @@ func isSet(spec *corev1.PodSpec, name string) bool {
 
 // cilium looks for the objects that make Cilium announce Services or give them addresses.
 func (c *collector) cilium(ctx context.Context) error {
-	cfg, err := c.flags.ToRESTConfig()
-	if err != nil {
-		return fmt.Errorf("find the cluster: %w", err)
-	}
-	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("create discovery client: %w", err)
-	}
-	client, err := dynamic.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("create dynamic client: %w", err)
-	}
-	kinds, err := resourcesOf(disco, "cilium.io")
+	client, kinds, err := c.customResources("cilium.io")
 	if err != nil {
 		return err
 	}

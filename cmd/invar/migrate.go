@@ -136,19 +136,7 @@ func (t *tool) fileResources(files []string) ([]json.RawMessage, error) {
 
 // clusterResources returns the custom resources of MetalLB in the cluster and the ConfigMap, if there is one.
 func (t *tool) clusterResources(ctx context.Context) ([]json.RawMessage, error) {
-	cfg, err := t.flags.ToRESTConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
-	}
-	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("create discovery client: %w", err)
-	}
-	client, err := dynamic.NewForConfig(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("create dynamic client: %w", err)
-	}
-	kinds, err := resourcesOf(disco, metallbGroup)
+	client, kinds, err := t.customResources(metallbGroup)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +181,24 @@ func (t *tool) addConfigMap(ctx context.Context, client dynamic.Interface, objec
 		return nil, fmt.Errorf("read ConfigMap %s/config: %w", t.home, err)
 	}
 	return append(objects, text), nil
+}
+
+// customResources returns a client for kinds that this tool has no types for, and those that the cluster has of a group.
+func (t *tool) customResources(group string) (dynamic.Interface, []schema.GroupVersionResource, error) {
+	cfg, err := t.flags.ToRESTConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create discovery client: %w", err)
+	}
+	client, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create dynamic client: %w", err)
+	}
+	kinds, err := resourcesOf(disco, group)
+	return client, kinds, err
 }
 
 // resourcesOf returns the kinds of a group that can be listed, each in the version that the API server prefers.

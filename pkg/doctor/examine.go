@@ -23,8 +23,15 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	// Unknown is what could not be looked at, so that a fault may hide there.
 	Unknown []string `json:"unknown"`
-	// Checked is what was looked at, in words.
-	Checked string `json:"checked"`
+	Checked Checked  `json:"checked"`
+}
+
+// Checked is how much was looked at.
+type Checked struct {
+	Nodes       int `json:"nodes"`
+	Speakers    int `json:"speakers"`
+	Controllers int `json:"controllers"`
+	Pools       int `json:"pools"`
 }
 
 // checks are all there are, in the order of the report: what breaks most first.
@@ -39,13 +46,9 @@ func Examine(f *Facts) Report {
 	for _, check := range checks {
 		r.Findings = append(r.Findings, check(f)...)
 	}
-	pools := 0
-	if f.Config != nil {
-		pools = len(f.Config.Pools)
+	r.Checked = Checked{
+		Nodes: len(f.Nodes), Speakers: len(f.Speakers), Controllers: len(f.Controllers), Pools: len(f.pools()),
 	}
-	r.Checked = and([]string{
-		counted(len(f.Nodes), "node"), counted(len(f.Speakers), "speaker"), counted(len(f.Controllers), "controller"), counted(pools, "pool"),
-	})
 	return r
 }
 
@@ -148,14 +151,6 @@ func meets(p *config.Pool, prefix netip.Prefix) bool {
 		}
 	}
 	return false
-}
-
-// counted returns "1 pool", "2 pools".
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // and returns words with commas between them and "and" before the last.
