@@ -66,7 +66,7 @@ test: ## Run all tests, on real links and on a real cluster too; needs root and 
 	hack/test.sh
 
 .PHONY: test-e2e
-test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
+test-e2e: root-deps image bin/invar lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
 	hack/e2e.sh
 
 .PHONY: demo
