@@ -1,7 +1,7 @@
 package ipam
 
-// Survey returns what each pool, and each address that is asked for, says to the Service now: in the order in which pools are
-// tried, for each wanted family apart where that makes a difference. Reason is 0 where the Service could have an address or holds
+// Survey returns what each pool says to the Service now, in the order in which they are tried, for each wanted family apart where
+// that makes a difference. Before them come addresses that are asked for and lie in none. Reason is 0 where the Service could have an address or holds
 // one. Nothing changes.
 func (a *Allocator) Survey(req Request) []PoolRefusal {
 	req = req.normalised()
@@ -14,7 +14,9 @@ func (a *Allocator) Survey(req Request) []PoolRefusal {
 	}
 	var out []PoolRefusal
 	for _, ip := range req.Addrs {
-		out = append(out, s.refuseAddr(ip))
+		if s.locate(ip) == nil { // no pool answers for it
+			out = append(out, s.refuseAddr(ip))
+		}
 	}
 	for _, p := range a.pools {
 		out = append(out, s.surveyPool(p)...)
@@ -45,7 +47,7 @@ func (s *search) surveyFamily(p *poolState, f Family) PoolRefusal {
 	case asked.IsValid() && (segment == nil || segment.pool != p):
 		return PoolRefusal{Pool: p.Name, Family: f, Reason: ReasonNotAskedFor, Requested: asked.String()}
 	case asked.IsValid():
-		return PoolRefusal{Pool: p.Name, Family: f, Reason: s.refuseAddr(asked).Reason, Addr: asked}
+		return s.refuseAddr(asked)
 	}
 	if s.usable(p) {
 		if _, ok := p.family(f).lowest(&s.terms); ok {

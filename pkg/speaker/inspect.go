@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -101,7 +102,7 @@ func (s *Speaker) addresses(in *inputs, own layer2.State) []explain.Address {
 	for _, a := range own.Addresses {
 		desired[a.Address] = a
 	}
-	bars := s.bars(in)
+	bars := in.bars(s.nodesToJudge(in))
 	out := make([]explain.Address, 0, len(f.addresses))
 	for _, a := range f.addresses {
 		claim := claims[a.Addr]
@@ -133,23 +134,22 @@ func role(d layer2.AddressState) explain.Role {
 	return explain.RoleHold
 }
 
-// bars returns for each address which nodes may hold it, and why the others may not. An address of several Services is
-// announced from where one of them may be.
-func (s *Speaker) bars(in *inputs) map[netip.Addr][]explain.Eligibility {
-	nodes := s.nodesToJudge(in)
+// bars returns for each address which of nodes may hold it, and why the others may not, given why each may announce nothing at
+// all. An address of several Services is announced from where one of them may be.
+func (in *inputs) bars(nodes map[string]explain.Bar) map[netip.Addr][]explain.Eligibility {
 	names := slices.Sorted(maps.Keys(nodes))
 	out := map[netip.Addr][]explain.Eligibility{}
 	for c := range in.claimants() {
 		verdicts := out[c.addr]
 		if verdicts == nil {
 			for _, node := range names {
-				verdicts = append(verdicts, explain.Eligibility{Node: node, Bar: s.judge(in, nodes[node], node, &c)})
+				verdicts = append(verdicts, explain.Eligibility{Node: node, Bar: in.judge(nodes[node], node, &c)})
 			}
 			out[c.addr] = verdicts
 			continue
 		}
 		for i, node := range names {
-			if bar := s.judge(in, nodes[node], node, &c); bar == explain.BarNone {
+			if bar := in.judge(nodes[node], node, &c); bar == explain.BarNone {
 				verdicts[i].Bar = bar
 			}
 		}
@@ -174,12 +174,16 @@ func (s *Speaker) nodesToJudge(in *inputs) map[string]explain.Bar {
 	return nodes
 }
 
-// judge returns why a node may not announce the address, given why it may announce nothing.
-func (s *Speaker) judge(in *inputs, unfit explain.Bar, node string, c *claimant) explain.Bar {
-	if unfit != explain.BarNone {
-		return unfit
+// judge returns why a node may not announce the address, given why it may announce nothing. A speaker calls itself unable also if
+// it can carry none of the addresses that there are: then what is in the way of this one says more.
+func (in *inputs) judge(unfit explain.Bar, node string, c *claimant) explain.Bar {
+	switch unfit {
+	case explain.BarNone:
+		return in.bar(node, c)
+	case explain.BarUnable:
+		return cmp.Or(in.bar(node, c), unfit)
 	}
-	return in.bar(node, c)
+	return unfit
 }
 
 // maxMoves bounds the moves that are remembered.

@@ -89,7 +89,7 @@ func (s *Speaker) keepTelling(ctx context.Context) {
 			continue // one that comes is told by its coming, which pokes
 		}
 		var held []membership.Holding
-		if s.ask(ctx, func() { held = s.holdings() }) != nil || !s.members.Hold(held) {
+		if s.ask(ctx, func() { held = holdings(s.announced, s.moves.latest(), s.announcer.State().Addresses) }) != nil || !s.members.Hold(held) {
 			poke(s.telling)
 		}
 		select {
@@ -105,22 +105,23 @@ func (s *Speaker) observed() bool {
 	return slices.ContainsFunc(s.members.Peers(), func(p membership.Peer) bool { return p.Meta.Observer })
 }
 
-// holdings returns the addresses that this node announces, sorted.
-func (s *Speaker) holdings() []membership.Holding {
-	since := make(map[netip.Addr]time.Time, len(s.announced))
-	for a, t := range s.announced {
+// holdings returns the addresses that are announced, given since when each is, for which Service; the moves that this node knows,
+// the newest first; and what the Announcer does.
+func holdings(announced map[announced]time.Time, moves []explain.Move, doing []layer2.AddressState) []membership.Holding {
+	since := make(map[netip.Addr]time.Time, len(announced))
+	for a, t := range announced {
 		if old, ok := since[a.addr]; !ok || t.Before(old) {
 			since[a.addr] = t
 		}
 	}
 	moved := map[netip.Addr]explain.Move{}
-	for _, m := range s.moves.latest() {
+	for _, m := range moves {
 		if _, later := moved[m.Addr]; !later {
 			moved[m.Addr] = m
 		}
 	}
 	held := []membership.Holding{}
-	for _, a := range s.announcer.State().Addresses {
+	for _, a := range doing {
 		t, ok := since[a.Address]
 		if !ok || len(a.Interfaces) == 0 {
 			continue
