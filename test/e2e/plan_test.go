@@ -33,9 +33,9 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	invar(t, 0, "validate", file)
-	t.Log("\n" + invar(t, 3, "plan", file))
+	t.Log("\n" + invar(t, 3, "plan", file).Out)
 	var plan explain.Plan
-	if err := json.Unmarshal([]byte(invar(t, 3, "plan", file, "-o", "json")), &plan); err != nil {
+	if err := json.Unmarshal([]byte(invar(t, 3, "plan", file, "-o", "json").Out), &plan); err != nil {
 		t.Fatal(err)
 	}
 	fates := map[string]explain.Fate{}
