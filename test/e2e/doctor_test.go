@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/invar-lb/invar/pkg/doctor"
 	"github.com/invar-lb/invar/test/cluster"
 )
@@ -105,7 +103,7 @@ func TestDoctor(t *testing.T) {
 		}},
 		{"excluded", func(t *testing.T) {
 			for _, h := range lab.Nodes() {
-				labelNode(t, h.Name, corev1.LabelNodeExcludeBalancers)
+				exclude(t, h.Name)
 			}
 		}, map[string]string{"excluded": node.Name}},
 		{"wanted node", func(t *testing.T) { create(t, "wish", annotated("invar.io/announce-from", "nobody")) }, map[string]string{
@@ -145,6 +143,7 @@ func TestDoctor(t *testing.T) {
 			t.Cleanup(func() { scale(t, 1) })
 			scale(t, 0)
 		}, map[string]string{"controller": "there is no pod"}},
+		{"speaker down", func(t *testing.T) { suspend(t, node.Name) }, map[string]string{"speaker": "node " + node.Name}},
 		{"nothing any more", func(*testing.T) {}, nil},
 	}
 	for _, tt := range tests {
@@ -157,19 +156,6 @@ func TestDoctor(t *testing.T) {
 				t.Log("\n" + invar(t, 0, "doctor").Out)
 			}
 		})
-	}
-}
-
-// labelNode gives a node a label without a value for the time of the test.
-func labelNode(t *testing.T, node, label string) {
-	t.Helper()
-	t.Cleanup(func() {
-		if _, err := lab.Kubectl(context.WithoutCancel(t.Context()), "label", "node", node, label+"-"); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := lab.Kubectl(t.Context(), "label", "node", node, label+"="); err != nil {
-		t.Fatal(err)
 	}
 }
 
