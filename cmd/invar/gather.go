@@ -115,7 +115,8 @@ func (t *tool) askSpeakers(ctx context.Context, client kubernetes.Interface, c *
 func subjectOf(s *corev1.Service) explain.Subject {
 	svc := kube.ServiceOf(s)
 	return explain.Subject{
-		Name: svc.Name.String(), Type: string(s.Spec.Type), Class: svc.Class, Addrs: svc.Ingress,
+		Name: svc.Name.String(), Type: string(s.Spec.Type), Class: svc.Class,
+		Created: s.CreationTimestamp.Time, Addrs: svc.Ingress,
 		Allocated: conditionOf(s, kube.ConditionAllocated),
 		Announced: conditionOf(s, kube.ConditionAnnounced),
 		Conflict:  conditionOf(s, kube.ConditionConflict),

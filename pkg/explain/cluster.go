@@ -35,6 +35,7 @@ type Subject struct {
 	Name      string // "namespace/name"
 	Type      string // spec.type
 	Class     string // spec.loadBalancerClass
+	Created   time.Time
 	Addrs     []netip.Addr
 	Allocated Condition // invar.io/AddressAllocated
 	Announced Condition // invar.io/Announced
@@ -117,12 +118,12 @@ func (v *view) learn(c *ControllerState, addr netip.Addr) {
 	}
 }
 
-// movesOf returns the last moves of an address, the newest first, at most n.
-func (c *Cluster) movesOf(addr netip.Addr, n int) []Move {
+// movesOf returns the last moves of an address since its Service was created, the newest first, at most n.
+func (c *Cluster) movesOf(addr netip.Addr, created time.Time, n int) []Move {
 	var all []Move
 	add := func(moves []Move) {
 		for _, m := range moves {
-			if m.Addr == addr && !slices.ContainsFunc(all, m.same) {
+			if m.Addr == addr && !m.At.Before(created) && !slices.ContainsFunc(all, m.same) {
 				all = append(all, m)
 			}
 		}

@@ -143,7 +143,7 @@ func holdersText(hs []Holder) string {
 func (c *Cluster) whyAddress(s Subject, addr netip.Addr) WhyAddress {
 	v := c.viewOf(addr)
 	a := WhyAddress{
-		Addr: addr, Pool: v.Pool, Holders: v.holders, Conflicts: v.conflict, Moves: c.movesOf(addr, lastMoves),
+		Addr: addr, Pool: v.Pool, Holders: v.holders, Conflicts: v.conflict, Moves: c.movesOf(addr, s.Created, lastMoves),
 		With: slices.DeleteFunc(slices.Clone(v.Services), func(name string) bool { return name == s.Name }),
 	}
 	for _, e := range v.Nodes {

@@ -217,12 +217,12 @@ func TestMoves(t *testing.T) {
 	c.Speakers[1].Moves = []Move{move}
 	again := move
 	again.At = again.At.Add(2 * time.Millisecond)
-	c.Controller.Moves = []Move{later, again, {At: epoch, Addr: netip.MustParseAddr("192.168.1.161"), To: "node1", Cause: "first"}}
+	c.Controller.Moves = []Move{later, again, {At: epoch.Add(-time.Hour), Addr: vip, To: "node1", Cause: "first"}, {At: epoch, Addr: netip.MustParseAddr("192.168.1.161"), To: "node1", Cause: "first"}}
 	opt := cmpopts.EquateComparable(netip.Addr{})
-	if diff := cmp.Diff([]Move{later, move}, c.movesOf(vip, 5), opt); diff != "" {
+	if diff := cmp.Diff([]Move{later, move}, c.movesOf(vip, epoch, 5), opt); diff != "" {
 		t.Errorf("moves (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]Move{later}, c.movesOf(vip, 1), opt); diff != "" {
+	if diff := cmp.Diff([]Move{later}, c.movesOf(vip, epoch, 1), opt); diff != "" {
 		t.Errorf("the last move (-want +got):\n%s", diff)
 	}
 }
