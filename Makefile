@@ -24,6 +24,7 @@ export COUNT ?= 6
 N ?= 1000
 SCHEDULES ?= 10000
 ROUNDS ?= 20
+MINUTES ?= 30
 KINDS ?=
 export RUN E2E_KEEP
 
@@ -120,6 +121,11 @@ bench-speaker: ## Give one speaker N (1000) addresses on a lab; print a line of 
 bench-failover: ## Fail nodes and speakers on a lab ROUNDS (20) times in each way (KINDS=a,b: in these); print a line of JSON each
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/failover -rounds $(ROUNDS) -kinds '$(KINDS)'
+
+.PHONY: soak
+soak: ## Keep both cores busy for MINUTES (30) beside a lab; print a line of JSON: addresses that moved though nothing was wrong
+	@$(MAKE) -s root-deps image lab >&2
+	@go run ./test/bench/soak -minutes $(MINUTES)
 
 .PHONY: root-deps
 root-deps:

@@ -10,10 +10,13 @@ import (
 	"os"
 	"time"
 
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
 	"github.com/invar-lb/invar/pkg/controller"
 	"github.com/invar-lb/invar/pkg/daemon"
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api"
 )
 
 func main() {
@@ -42,15 +45,26 @@ func run() error {
 
 	logger := opts.Logger(os.Stdout)
 	logger.Info("controller starts", "version", daemon.Version)
-	client, err := kube.NewClient(opts.Kubeconfig, "invar-controller/"+daemon.Version)
+	rest, err := api.RESTConfig(opts.Kubeconfig, "invar-controller/"+daemon.Version)
 	if err != nil {
 		return err
 	}
-	recorder, flush := kube.NewRecorder(client, "metallb-controller", logger)
+	client, err := api.NewClient(rest)
+	if err != nil {
+		return err
+	}
+	leases, err := coordinationv1.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("create client for Leases: %w", err)
+	}
+	recorder, flush, err := api.NewRecorder(client, "metallb-controller", logger)
+	if err != nil {
+		return err
+	}
 	defer flush()
 	reg := daemon.Registry()
 	c := controller.New(controller.Config{
-		Client: client, Recorder: recorder, Logger: logger, Metrics: controller.NewMetrics(reg),
+		Client: client, Leases: leases, Recorder: recorder, Logger: logger, Metrics: controller.NewMetrics(reg),
 		Namespace: opts.Namespace, ConfigMap: opts.Config, LBClass: opts.LBClass, Identity: identity,
 		BindAddr: opts.PeerAddr, Port: opts.PeerPort, Secret: opts.SecretName, Version: daemon.Version,
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/invar-lb/invar/pkg/daemon"
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api"
 	"github.com/invar-lb/invar/pkg/speaker"
 )
 
@@ -66,11 +67,18 @@ func run() error {
 
 	logger := opts.Logger(os.Stdout)
 	logger.Info("speaker starts", "version", daemon.Version, "node", opts.node)
-	client, err := kube.NewClient(opts.Kubeconfig, "invar-speaker/"+daemon.Version)
+	rest, err := api.RESTConfig(opts.Kubeconfig, "invar-speaker/"+daemon.Version)
 	if err != nil {
 		return err
 	}
-	recorder, flush := kube.NewRecorder(client, "metallb-speaker", logger)
+	client, err := api.NewClient(rest)
+	if err != nil {
+		return err
+	}
+	recorder, flush, err := api.NewRecorder(client, "metallb-speaker", logger)
+	if err != nil {
+		return err
+	}
 	defer flush()
 	reg := daemon.Registry()
 	s := speaker.New(speaker.Config{

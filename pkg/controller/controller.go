@@ -11,13 +11,14 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api"
 	"github.com/invar-lb/invar/pkg/membership"
 )
 
@@ -34,7 +35,8 @@ const (
 
 // Config says what a controller works on.
 type Config struct {
-	Client    kubernetes.Interface
+	Client    api.Client
+	Leases    coordinationv1.LeasesGetter
 	Recorder  record.EventRecorder
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -128,7 +130,7 @@ func (c *Controller) stand(ctx context.Context) error {
 	ended := make(chan struct{})
 	lock := newFence(&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: c.cfg.Namespace, Name: LeaseName},
-		Client:     c.cfg.Client.CoordinationV1(),
+		Client:     c.cfg.Leases,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: c.cfg.Identity},
 	})
 	defer lock.lose()

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 )
 
 const (
@@ -62,7 +63,7 @@ func newHarness(t *testing.T, services ...*corev1.Service) *harness {
 func (h *harness) boot() {
 	h.t.Helper()
 	h.term = newTerm(New(Config{
-		Client: h.client, Recorder: h.recorder, Logger: slog.New(slog.DiscardHandler),
+		Client: apitest.Client{Fake: h.client}, Leases: h.client.CoordinationV1(), Recorder: h.recorder, Logger: slog.New(slog.DiscardHandler),
 		Metrics:   NewMetrics(prometheus.NewRegistry()),
 		Namespace: namespace, ConfigMap: "config", Identity: "test",
 	}))
@@ -508,7 +509,7 @@ func TestRun(t *testing.T) {
 	run := func(identity string) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := New(Config{
-			Client: client, Recorder: record.NewFakeRecorder(1000), Logger: slog.New(slog.DiscardHandler),
+			Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(), Recorder: record.NewFakeRecorder(1000), Logger: slog.New(slog.DiscardHandler),
 			Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: identity,
 		})
 		done := make(chan error, 1)

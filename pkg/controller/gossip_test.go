@@ -20,6 +20,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 	"github.com/invar-lb/invar/pkg/membership"
 )
 
@@ -98,7 +99,7 @@ func TestListens(t *testing.T) {
 			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"127.0.0.1"}}},
 		})
 	c := New(Config{
-		Client: client, Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(), Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
 		BindAddr: netip.MustParseAddr("127.0.0.2"), Port: int(speaker.Addr().Port()), Secret: "memberlist",
 	})
@@ -151,7 +152,7 @@ func TestPortTaken(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "memberlist"}, Data: map[string][]byte{kube.SecretKey: []byte("x")},
 	})
 	c := New(Config{
-		Client: client, Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(), Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
 		BindAddr: netip.MustParseAddr("127.0.0.3"), Port: taken.Addr().(*net.TCPAddr).Port, Secret: "memberlist",
 	})

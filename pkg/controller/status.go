@@ -205,7 +205,7 @@ func marshal(patch map[string]any) []byte {
 }
 
 func (t *term) patch(ctx context.Context, obj *corev1.Service, patch []byte) (*corev1.Service, error) {
-	now, err := t.cfg.Client.CoreV1().Services(obj.Namespace).Patch(ctx, obj.Name,
+	now, err := t.cfg.Client.Services(obj.Namespace).Patch(ctx, obj.Name,
 		types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	if err != nil {
 		return nil, fmt.Errorf("patch status: %w", err)
@@ -217,7 +217,7 @@ func (t *term) patch(ctx context.Context, obj *corev1.Service, patch []byte) (*c
 // the cache can't tell, since it only knows Services of type LoadBalancer.
 func (t *term) clear(k key) write {
 	return func(ctx context.Context) (outcome, error) {
-		obj, err := t.cfg.Client.CoreV1().Services(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
+		obj, err := t.cfg.Client.Services(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return outcome{what: isGone}, nil
 		}

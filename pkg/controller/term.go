@@ -173,7 +173,7 @@ func byAge(a key, createdA time.Time, b key, createdB time.Time) int {
 // seen yet what the controller before this one wrote last.
 func (t *term) adoptAll(ctx context.Context) error {
 	t.loadConfig()
-	list, err := t.cfg.Client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
+	list, err := t.cfg.Client.Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
 		FieldSelector: kube.OnlyLoadBalancers,
 	})
 	if err != nil {

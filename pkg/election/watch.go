@@ -10,7 +10,9 @@ import (
 // of one that is gone before any heartbeat of a process can be sure. See [Sentry] and [Silent].
 const (
 	// ProbeInterval is how often a watched node is asked.
-	ProbeInterval = 40 * time.Millisecond
+	ProbeInterval = 80 * time.Millisecond
+	// HurryInterval is how often one is asked whose answer is overdue.
+	HurryInterval = 20 * time.Millisecond
 	// minSilence and maxSilence bound how long a node may leave all questions unanswered.
 	minSilence = 120 * time.Millisecond
 	maxSilence = 600 * time.Millisecond
@@ -64,6 +66,10 @@ func (s *Sentry) Silent(now time.Time) bool { return s.gone || s.Mute(now) }
 func (s *Sentry) Mute(now time.Time) bool {
 	return s.known && s.probes >= minProbes && now.Sub(s.asked) >= s.patience(now)
 }
+
+// Overdue reports whether an answer is awaited, and the node not taken for dead yet. Then it should be asked each HurryInterval: a
+// lost frame is made up for, and a node that is gone found out.
+func (s *Sentry) Overdue(now time.Time) bool { return s.known && s.probes > 0 && !s.Silent(now) }
 
 // Missing returns for how long the node has left questions unanswered.
 func (s *Sentry) Missing(now time.Time) time.Duration {

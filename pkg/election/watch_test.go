@@ -12,7 +12,7 @@ import (
 	"github.com/invar-lb/invar/pkg/election"
 )
 
-// watcher asks a node each ProbeInterval, on a clock of its own.
+// watcher asks a node as a watch does, on a clock of its own.
 type watcher struct {
 	election.Sentry
 	now time.Time
@@ -21,7 +21,7 @@ type watcher struct {
 // ask asks for d; each question is answered after delay, or not at all if that is negative. It returns after how long the
 // node was found silent, 0 if it was not.
 func (w *watcher) ask(d, delay time.Duration) (silentAfter time.Duration) {
-	for begin := w.now; w.now.Sub(begin) < d; w.now = w.now.Add(election.ProbeInterval) {
+	for begin := w.now; w.now.Sub(begin) < d; w.now = w.now.Add(w.pause()) {
 		w.Asked(w.now)
 		if delay >= 0 {
 			w.Answered(w.now.Add(delay))
@@ -31,6 +31,13 @@ func (w *watcher) ask(d, delay time.Duration) (silentAfter time.Duration) {
 		}
 	}
 	return silentAfter
+}
+
+func (w *watcher) pause() time.Duration {
+	if w.Overdue(w.now) {
+		return election.HurryInterval
+	}
+	return election.ProbeInterval
 }
 
 func TestSentry(t *testing.T) {

@@ -9,8 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 )
 
 // loaded is what one Load gives, told in short.
@@ -53,7 +54,7 @@ func TestConfigSource(t *testing.T) {
 		{"empty", configMap("6", ""), loaded{"", true, "", true, [2]float64{1, 0}}},
 	}
 
-	inf := ConfigMap(fake.NewClientset(), name.Namespace, name.Name)
+	inf := ConfigMap(apitest.NewClient(), name.Namespace, name.Name)
 	metrics := NewMetrics(prometheus.NewRegistry())
 	source := NewConfigSource(inf, name, metrics)
 	for _, tt := range steps {

@@ -10,10 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	coreinformers "k8s.io/client-go/informers/core/v1"
-	discoveryinformers "k8s.io/client-go/informers/discovery/v1"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/invar-lb/invar/pkg/kube/api"
 )
 
 // OnlyLoadBalancers is the field selector that makes the API server send Services of type LoadBalancer alone. One that leaves the type is reported
@@ -23,25 +24,44 @@ var OnlyLoadBalancers = fields.OneTermEqualSelector("spec.type", string(corev1.S
 // noResync: informers repeat nothing by themselves, since every state that matters is rebuilt from what they hold.
 const noResync = time.Duration(0)
 
+// informer watches the objects of one type that the selection leaves. cut may be nil: see slim.
+func informer[T, L runtime.Object](client api.Client, objects api.Resource[T, L], example T, indexers cache.Indexers,
+	selection func(*metav1.ListOptions), cut func(obj any),
+) cache.SharedIndexInformer {
+	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			selection(&o)
+			return objects.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			selection(&o)
+			return objects.Watch(ctx, o)
+		},
+	}, client)
+	return slim(cache.NewSharedIndexInformer(lw, example, noResync, indexers), cut)
+}
+
+func everything(*metav1.ListOptions) {}
+
 // Services watches the Services of type LoadBalancer of all namespaces.
-func Services(client kubernetes.Interface) cache.SharedIndexInformer {
-	return slim(coreinformers.NewFilteredServiceInformer(client, metav1.NamespaceAll, noResync, cache.Indexers{},
-		func(o *metav1.ListOptions) { o.FieldSelector = OnlyLoadBalancers }), nil)
+func Services(client api.Client) cache.SharedIndexInformer {
+	return informer(client, client.Services(metav1.NamespaceAll), &corev1.Service{}, cache.Indexers{},
+		func(o *metav1.ListOptions) { o.FieldSelector = OnlyLoadBalancers }, nil)
 }
 
 // ConfigMap watches one ConfigMap.
-func ConfigMap(client kubernetes.Interface, namespace, name string) cache.SharedIndexInformer {
-	return slim(coreinformers.NewFilteredConfigMapInformer(client, namespace, noResync, cache.Indexers{}, named(name)), nil)
+func ConfigMap(client api.Client, namespace, name string) cache.SharedIndexInformer {
+	return informer(client, client.ConfigMaps(namespace), &corev1.ConfigMap{}, cache.Indexers{}, named(name), nil)
 }
 
 // Secret watches one Secret.
-func Secret(client kubernetes.Interface, namespace, name string) cache.SharedIndexInformer {
-	return slim(coreinformers.NewFilteredSecretInformer(client, namespace, noResync, cache.Indexers{}, named(name)), nil)
+func Secret(client api.Client, namespace, name string) cache.SharedIndexInformer {
+	return informer(client, client.Secrets(namespace), &corev1.Secret{}, cache.Indexers{}, named(name), nil)
 }
 
 // Namespaces watches the namespaces, of which only the labels are kept.
-func Namespaces(client kubernetes.Interface) cache.SharedIndexInformer {
-	return slim(coreinformers.NewNamespaceInformer(client, noResync, cache.Indexers{}), func(obj any) {
+func Namespaces(client api.Client) cache.SharedIndexInformer {
+	return informer(client, client.Namespaces(), &corev1.Namespace{}, cache.Indexers{}, everything, func(obj any) {
 		if ns, ok := obj.(*corev1.Namespace); ok {
 			ns.Annotations, ns.Spec, ns.Status = nil, corev1.NamespaceSpec{}, corev1.NamespaceStatus{}
 		}
@@ -49,8 +69,8 @@ func Namespaces(client kubernetes.Interface) cache.SharedIndexInformer {
 }
 
 // Nodes watches the nodes, of which only labels and conditions are kept.
-func Nodes(client kubernetes.Interface) cache.SharedIndexInformer {
-	return slim(coreinformers.NewNodeInformer(client, noResync, cache.Indexers{}), func(obj any) {
+func Nodes(client api.Client) cache.SharedIndexInformer {
+	return informer(client, client.Nodes(), &corev1.Node{}, cache.Indexers{}, everything, func(obj any) {
 		if n, ok := obj.(*corev1.Node); ok {
 			n.Annotations, n.Spec = nil, corev1.NodeSpec{}
 			n.Status = corev1.NodeStatus{Conditions: n.Status.Conditions}
@@ -63,7 +83,7 @@ const byService = "service"
 
 // EndpointSlices watches the EndpointSlices of Services that have a cluster IP: headless ones can't be of type
 // LoadBalancer. Of each endpoint only its node and conditions are kept.
-func EndpointSlices(client kubernetes.Interface) cache.SharedIndexInformer {
+func EndpointSlices(client api.Client) cache.SharedIndexInformer {
 	return endpointSlices(client, metav1.NamespaceAll, "!"+corev1.IsHeadlessService)
 }
 
@@ -71,11 +91,11 @@ func EndpointSlices(client kubernetes.Interface) cache.SharedIndexInformer {
 const SpeakerService = "speaker"
 
 // ServiceSlices watches the EndpointSlices of one Service, headless or not.
-func ServiceSlices(client kubernetes.Interface, namespace, service string) cache.SharedIndexInformer {
+func ServiceSlices(client api.Client, namespace, service string) cache.SharedIndexInformer {
 	return endpointSlices(client, namespace, discoveryv1.LabelServiceName+"="+service)
 }
 
-func endpointSlices(client kubernetes.Interface, namespace, selector string) cache.SharedIndexInformer {
+func endpointSlices(client api.Client, namespace, selector string) cache.SharedIndexInformer {
 	indexers := cache.Indexers{byService: func(obj any) ([]string, error) {
 		s, ok := obj.(*discoveryv1.EndpointSlice)
 		if !ok {
@@ -83,16 +103,16 @@ func endpointSlices(client kubernetes.Interface, namespace, selector string) cac
 		}
 		return []string{s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]}, nil
 	}}
-	return slim(discoveryinformers.NewFilteredEndpointSliceInformer(client, namespace, noResync, indexers,
-		func(o *metav1.ListOptions) { o.LabelSelector = selector }), func(obj any) {
-		if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
-			s.Annotations, s.Ports = nil, nil
-			for i := range s.Endpoints {
-				e := &s.Endpoints[i]
-				*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName}
+	return informer(client, client.EndpointSlices(namespace), &discoveryv1.EndpointSlice{}, indexers,
+		func(o *metav1.ListOptions) { o.LabelSelector = selector }, func(obj any) {
+			if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
+				s.Annotations, s.Ports = nil, nil
+				for i := range s.Endpoints {
+					e := &s.Endpoints[i]
+					*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName}
+				}
 			}
-		}
-	})
+		})
 }
 
 func named(name string) func(*metav1.ListOptions) {

@@ -8,8 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 )
 
 func TestNodeOf(t *testing.T) {
@@ -141,7 +142,7 @@ func TestServingOf(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inf := fill(t, EndpointSlices(fake.NewClientset()), tt.slices...)
+			inf := fill(t, EndpointSlices(apitest.NewClient()), tt.slices...)
 			if diff := cmp.Diff(tt.want, ServingOf(inf, cache.NewObjectName("default", "echo"))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -175,7 +176,7 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inf := fill(t, ServiceSlices(fake.NewClientset(), "default", "speaker"), tt.slices...)
+			inf := fill(t, ServiceSlices(apitest.NewClient(), "default", "speaker"), tt.slices...)
 			if diff := cmp.Diff(tt.want, Addresses(inf), equate); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

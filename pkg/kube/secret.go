@@ -11,8 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/invar-lb/invar/pkg/kube/api"
 )
 
 // SecretKey is the key of the Secret's data that holds the text from which the speakers' shared key is derived.
@@ -48,7 +49,7 @@ func WaitForSecret(ctx context.Context, inf cache.SharedIndexInformer, name cach
 
 // EnsureSecret makes sure that the Secret with the speakers' shared key exists. One that is there is left as it is, also
 // if MetalLB made it. It tries again every retry until it succeeds or ctx is done.
-func EnsureSecret(ctx context.Context, client kubernetes.Interface, namespace, name string, retry time.Duration,
+func EnsureSecret(ctx context.Context, client api.Client, namespace, name string, retry time.Duration,
 	logger *slog.Logger,
 ) error {
 	for {
@@ -65,8 +66,8 @@ func EnsureSecret(ctx context.Context, client kubernetes.Interface, namespace, n
 	}
 }
 
-func ensureSecret(ctx context.Context, client kubernetes.Interface, namespace, name string) error {
-	secrets := client.CoreV1().Secrets(namespace)
+func ensureSecret(ctx context.Context, client api.Client, namespace, name string) error {
+	secrets := client.Secrets(namespace)
 	_, err := secrets.Get(ctx, name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return err

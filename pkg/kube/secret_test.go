@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 )
 
 const (
@@ -107,7 +109,7 @@ func TestEnsureSecret(t *testing.T) {
 }
 
 func ensure(ctx context.Context, client *fake.Clientset) error {
-	return EnsureSecret(ctx, client, secretNamespace, secretName, retry, slog.New(slog.DiscardHandler))
+	return EnsureSecret(ctx, apitest.Client{Fake: client}, secretNamespace, secretName, retry, slog.New(slog.DiscardHandler))
 }
 
 func attempts(client *fake.Clientset, verb string) int {

@@ -3,6 +3,7 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -14,92 +15,106 @@ import (
 // Stores are informers by the name under which what they hold is saved.
 type Stores map[string]cache.SharedIndexInformer
 
-// saved is what one informer holds; exactly one of the lists is in use.
+// saved is a line of what is saved: an object, or the number of those before it. Exactly one of the pointers is in use.
 type saved struct {
-	Services       []*corev1.Service            `json:"services,omitempty"`
-	EndpointSlices []*discoveryv1.EndpointSlice `json:"endpointSlices,omitempty"`
-	Nodes          []*corev1.Node               `json:"nodes,omitempty"`
-	ConfigMaps     []*corev1.ConfigMap          `json:"configMaps,omitempty"`
-	Secrets        []*corev1.Secret             `json:"secrets,omitempty"`
+	Store         string                     `json:"store,omitempty"`
+	Service       *corev1.Service            `json:"service,omitempty"`
+	EndpointSlice *discoveryv1.EndpointSlice `json:"endpointSlice,omitempty"`
+	Node          *corev1.Node               `json:"node,omitempty"`
+	ConfigMap     *corev1.ConfigMap          `json:"configMap,omitempty"`
+	Secret        *corev1.Secret             `json:"secret,omitempty"`
+	Count         *int                       `json:"count,omitempty"`
 }
 
-// Save returns what the informers hold, as JSON. keep says which objects are worth it. The same objects give the same text.
-func (s Stores) Save(keep func(obj any) bool) ([]byte, error) {
-	all := make(map[string]saved, len(s))
-	for name, inf := range s {
-		var out saved
-		keys := inf.GetStore().ListKeys()
+// Save writes what the informers hold, as JSON, an object on each line, so that no more than one is in memory twice. keep says
+// which objects are worth it. The same objects give the same text.
+func (s Stores) Save(w io.Writer, keep func(obj any) bool) error {
+	out, count := json.NewEncoder(w), 0
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		keys := s[name].GetStore().ListKeys()
 		slices.Sort(keys)
 		for _, key := range keys {
-			obj, ok, err := inf.GetStore().GetByKey(key)
+			obj, ok, err := s[name].GetStore().GetByKey(key)
 			if err != nil || !ok || !keep(obj) {
 				continue
 			}
-			if err := out.add(obj); err != nil {
-				return nil, fmt.Errorf("save %s %s: %w", name, key, err)
+			line := saved{Store: name}
+			if err = line.set(obj); err == nil {
+				err = out.Encode(line)
 			}
+			if err != nil {
+				return fmt.Errorf("save %s %s: %w", name, key, err)
+			}
+			count++
 		}
-		all[name] = out
 	}
-	return json.Marshal(all)
+	return out.Encode(saved{Count: &count})
 }
 
-func (s *saved) add(obj any) error {
+func (s *saved) set(obj any) error {
 	switch obj := obj.(type) {
 	case *corev1.Service:
-		s.Services = append(s.Services, obj)
+		s.Service = obj
 	case *discoveryv1.EndpointSlice:
-		s.EndpointSlices = append(s.EndpointSlices, obj)
+		s.EndpointSlice = obj
 	case *corev1.Node:
-		s.Nodes = append(s.Nodes, obj)
+		s.Node = obj
 	case *corev1.ConfigMap:
-		s.ConfigMaps = append(s.ConfigMaps, obj)
+		s.ConfigMap = obj
 	case *corev1.Secret:
-		s.Secrets = append(s.Secrets, obj)
+		s.Secret = obj
 	default:
 		return fmt.Errorf("objects of type %T can't be saved", obj)
 	}
 	return nil
 }
 
-// Load puts into the informers' stores what Save returned. They must not run yet. What the API server says counts as soon
-// as they have heard it: the objects that it does not list are dropped then, as if they had been deleted.
-func (s Stores) Load(text []byte) error {
-	var all map[string]saved
-	if err := json.Unmarshal(text, &all); err != nil {
-		return fmt.Errorf("read saved objects: %w", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		inf := s[name]
-		if inf == nil {
-			continue // of another version
-		}
-		for _, obj := range all[name].objects() {
-			if err := inf.GetStore().Add(obj); err != nil {
-				return fmt.Errorf("load %s: %w", name, err)
-			}
-		}
+// object returns what is saved in the line, nil if this version does not know it.
+func (s *saved) object() any {
+	switch {
+	case s.Service != nil:
+		return s.Service
+	case s.EndpointSlice != nil:
+		return s.EndpointSlice
+	case s.Node != nil:
+		return s.Node
+	case s.ConfigMap != nil:
+		return s.ConfigMap
+	case s.Secret != nil:
+		return s.Secret
 	}
 	return nil
 }
 
-func (s saved) objects() (out []any) {
-	for _, o := range s.Services {
-		out = append(out, o)
+// Load puts into the informers' stores what Save wrote. They must not run yet. What the API server says counts as soon
+// as they have heard it: the objects that it does not list are dropped then, as if they had been deleted. If the text is
+// damaged or ends early, nothing is loaded.
+func (s Stores) Load(in *json.Decoder) error {
+	var lines []saved
+	for {
+		var line saved
+		if err := in.Decode(&line); err != nil {
+			return fmt.Errorf("read saved objects: %w", err)
+		}
+		if line.Count == nil {
+			lines = append(lines, line)
+			continue
+		}
+		if *line.Count != len(lines) {
+			return fmt.Errorf("read saved objects: %d of %d are there", len(lines), *line.Count)
+		}
+		break
 	}
-	for _, o := range s.EndpointSlices {
-		out = append(out, o)
+	for _, line := range lines {
+		inf, obj := s[line.Store], line.object()
+		if inf == nil || obj == nil {
+			continue // of another version
+		}
+		if err := inf.GetStore().Add(obj); err != nil {
+			return fmt.Errorf("load %s: %w", line.Store, err)
+		}
 	}
-	for _, o := range s.Nodes {
-		out = append(out, o)
-	}
-	for _, o := range s.ConfigMaps {
-		out = append(out, o)
-	}
-	for _, o := range s.Secrets {
-		out = append(out, o)
-	}
-	return out
+	return nil
 }
 
 // ServiceName returns the name of the Service that an EndpointSlice belongs to; ok is false for any other object.

@@ -46,6 +46,9 @@ type Config struct {
 	// OnPeer is called, without a lock held, when a peer claims an address that this node holds: they don't agree who
 	// holds it. For one address it is called five times a second at most. It must not wait. It may be nil.
 	OnPeer func(addr netip.Addr, node string)
+	// OnAnnounced is called when an address was announced on an interface for the first time since it is held there. It must not
+	// wait. It may be nil.
+	OnAnnounced func(addr netip.Addr)
 }
 
 // link is an eligible interface with its responder.
@@ -107,6 +110,9 @@ func New(cfg Config) *Announcer {
 	}
 	if cfg.OnPeer == nil {
 		cfg.OnPeer = func(netip.Addr, string) {}
+	}
+	if cfg.OnAnnounced == nil {
+		cfg.OnAnnounced = func(netip.Addr) {}
 	}
 	a := &Announcer{
 		cfg:      cfg,
@@ -460,7 +466,11 @@ func (a *Announcer) do(t task) int {
 		a.listened(t)
 		return 0
 	}
-	return a.announce(t.pair)
+	n := a.announce(t.pair)
+	if t.first && n > 0 {
+		a.cfg.OnAnnounced(t.addr)
+	}
+	return n
 }
 
 // announce sends the gratuitous frames of a pair.

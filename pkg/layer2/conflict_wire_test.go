@@ -143,7 +143,7 @@ func TestRealProbe(t *testing.T) {
 		for i := range 3 {
 			at = append(at, next(t, tap, fmt.Sprint("ARP probe ", i), probeOf(other, mac)).At)
 			next(t, tap6, fmt.Sprint("solicitation ", i), detectionOf(other6, mac))
-			if i > 0 && at[i].Sub(at[i-1]) < 140*time.Millisecond {
+			if i > 0 && at[i].Sub(at[i-1]) < 100*time.Millisecond {
 				t.Errorf("probe %d came after %v", i, at[i].Sub(at[i-1]))
 			}
 		}

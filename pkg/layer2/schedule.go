@@ -19,6 +19,8 @@ const (
 	// jitter is the part of the refresh interval by which it is shortened at random, so that addresses that moved together
 	// don't stay in step.
 	jitter = 0.2
+	// together is how far apart the times of refreshes are, so that many addresses need not wake the processor one by one.
+	together = time.Second
 	// defaultRate is how many frames are sent per second. A thousand addresses make 2000 frames: half a second.
 	defaultRate = 4000
 	// credit is how much time without frames may be caught up: timers don't fire more often than that.
@@ -40,6 +42,7 @@ type task struct {
 	pair
 	kind  taskKind
 	round uint64 // of probes
+	first bool   // of a pair's announcements
 }
 
 // taskKind tells what to do.
@@ -64,6 +67,7 @@ type schedule struct {
 	waiting entryHeap // by time: those that aren't due
 	due     entryHeap // by rank: those that are
 	free    time.Time // when the next frame may be sent
+	origin  time.Time // from which the times of refreshes are counted
 }
 
 // entry is the state of a pair.
@@ -161,7 +165,7 @@ func (s *schedule) next(now time.Time) (t task, ok bool, wait time.Duration) {
 		return task{}, false, s.free.Sub(now)
 	}
 	e := heap.Pop(&s.due).(*entry)
-	t = task{pair: e.pair, round: e.round}
+	t = task{pair: e.pair, round: e.round, first: e.round == 0 && e.step == 0}
 	switch {
 	case e.round == 0:
 		s.advance(e, now)
@@ -192,7 +196,11 @@ func (s *schedule) advance(e *entry, now time.Time) {
 		e.at = e.start.Add(burst[e.step])
 		return
 	}
-	e.at = now.Add(s.refresh - time.Duration(s.random()*jitter*float64(s.refresh)))
+	if s.origin.IsZero() {
+		s.origin = now
+	}
+	at := now.Add(s.refresh - time.Duration(s.random()*jitter*float64(s.refresh))).Sub(s.origin)
+	e.at = s.origin.Add(max(at.Truncate(together), now.Sub(s.origin)))
 }
 
 // sent accounts for frames that were sent at the time of the last call of next.

@@ -84,19 +84,36 @@ func TestScheduleOfOne(t *testing.T) {
 
 func TestScheduleRefreshJitters(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	s := newSchedule(Config{Refresh: 10 * time.Second}, rng.Float64)
+	s := newSchedule(Config{}, rng.Float64)
 	s.start(pairOf(1), epoch)
-	at := times(simulate(s, 0, time.Hour, 2), pairOf(1))
+	at := times(simulate(s, 0, 10*time.Hour, 2), pairOf(1))
 	distinct := make(map[time.Duration]bool)
 	for i := len(burst); i < len(at); i++ {
 		d := at[i] - at[i-1]
 		distinct[d] = true
-		if d < 8*time.Second || d > 10*time.Second {
-			t.Errorf("refreshed after %v, want 8 to 10 s", d)
+		if d < 71*time.Second || d > 90*time.Second {
+			t.Errorf("refreshed after %v, want 72 to 90 s, a second less when rounded", d)
 		}
 	}
-	if len(distinct) < 100 {
-		t.Errorf("%d different distances in an hour", len(distinct))
+	if len(distinct) < 15 {
+		t.Errorf("%d different distances in ten hours", len(distinct))
+	}
+}
+
+// TestScheduleRefreshesTogether has a thousand addresses refreshed: that wakes the processor once a second.
+func TestScheduleRefreshesTogether(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	s := newSchedule(Config{}, rng.Float64)
+	for n := range 1000 {
+		s.start(pairOf(n), epoch)
+	}
+	simulate(s, 0, 10*time.Second, 2)
+	seconds := make(map[time.Duration]int)
+	for _, sent := range simulate(s, 10*time.Second, 10*time.Minute, 2) {
+		seconds[sent.at.Truncate(100*time.Millisecond)]++
+	}
+	if len(seconds) > 600 {
+		t.Errorf("refreshes at %d times in ten minutes", len(seconds))
 	}
 }
 

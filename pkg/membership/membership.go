@@ -88,9 +88,9 @@ func Start(cfg Config) (*Members, error) {
 	}
 	m.ledger.Receive(cfg.Claims)
 	c := m.profile()
-	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, c.Logger); err == nil {
+	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, cfg.Logger); err == nil {
 		c.Transport = m.transport
-		c.BindPort, c.AdvertisePort = m.transport.GetAutoBindPort(), m.transport.GetAutoBindPort()
+		c.BindPort, c.AdvertisePort = m.transport.port(), m.transport.port()
 		m.list, err = memberlist.Create(c)
 	}
 	if err != nil {
@@ -109,6 +109,10 @@ const (
 	probeTimeout  = 100 * time.Millisecond
 	suspicionMult = 4
 )
+
+// GossipInterval is that between two rounds of gossip. What is new goes to each member at once, so the gossip only carries what
+// was lost, and what memberlist itself has found out.
+const GossipInterval = 200 * time.Millisecond
 
 // updateWait bounds how long memberlist tries to get a new Meta into its gossip.
 const updateWait = time.Second
@@ -139,7 +143,8 @@ func (m *Members) profile() *memberlist.Config {
 	c.ProbeTimeout = probeTimeout
 	c.SuspicionMult = suspicionMult
 	c.SuspicionMaxTimeoutMult = 2
-	c.GossipInterval = 50 * time.Millisecond
+	c.GossipInterval = GossipInterval
+	c.EnableCompression = false // the messages are small, and short of nothing but time
 	c.PushPullInterval = 10 * time.Second
 	c.TCPTimeout = time.Second
 	c.DeadNodeReclaimTime = time.Second // a node may come back with another address

@@ -1,18 +1,14 @@
 package membership
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/netip"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 )
 
 // Presence: a speaker keeps a TCP connection, over which nothing is said, to each peer that it watches. When the peer's
@@ -31,119 +27,6 @@ const (
 	redialSoon  = 50 * time.Millisecond
 	redialLater = 2 * time.Second
 )
-
-// transport is memberlist's, but for the connections of presence.
-type transport struct {
-	*memberlist.NetTransport
-	streams chan net.Conn
-	done    chan struct{} // closed when Shutdown begins
-	over    chan struct{} // closed when it ends
-
-	mu      sync.Mutex
-	present map[net.Conn]bool
-}
-
-var _ memberlist.NodeAwareTransport = (*transport)(nil)
-
-// newTransport listens. If no port is given it takes one that is free for both TCP and UDP, which may need some attempts.
-func newTransport(addr netip.Addr, port int, logger *log.Logger) (t *transport, err error) {
-	config := &memberlist.NetTransportConfig{BindAddrs: []string{addr.String()}, BindPort: port, Logger: logger}
-	t = &transport{streams: make(chan net.Conn), done: make(chan struct{}), over: make(chan struct{}), present: map[net.Conn]bool{}}
-	for range 10 {
-		if t.NetTransport, err = memberlist.NewNetTransport(config); err == nil {
-			go t.sort()
-			return t, nil
-		}
-		if port != 0 {
-			break
-		}
-	}
-	return nil, err
-}
-
-// StreamCh implements [memberlist.Transport].
-func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
-
-// Shutdown implements [memberlist.Transport].
-func (t *transport) Shutdown() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	select {
-	case <-t.done:
-		return nil
-	default:
-	}
-	close(t.done)
-	for conn := range t.present {
-		_ = conn.Close()
-	}
-	defer close(t.over)
-	return t.NetTransport.Shutdown() // waits until the last connection has been taken from it
-}
-
-// sort hands memberlist its connections and keeps the others.
-func (t *transport) sort() {
-	for {
-		select {
-		case conn := <-t.NetTransport.StreamCh():
-			go t.accept(conn)
-		case <-t.over:
-			return
-		}
-	}
-}
-
-func (t *transport) accept(conn net.Conn) {
-	var first [1]byte
-	_ = conn.SetReadDeadline(time.Now().Add(helloWait))
-	if _, err := io.ReadFull(conn, first[:]); err != nil {
-		_ = conn.Close()
-		return
-	}
-	if first[0] != presenceHello {
-		_ = conn.SetReadDeadline(time.Time{})
-		select {
-		case t.streams <- prefixed{conn, io.MultiReader(bytes.NewReader(first[:]), conn)}:
-		case <-t.done:
-			_ = conn.Close()
-		}
-		return
-	}
-	t.keep(conn)
-}
-
-// keep holds a connection of presence until its peer or this process ends.
-func (t *transport) keep(conn net.Conn) {
-	defer conn.Close()
-	if !t.admit(conn) {
-		return
-	}
-	defer func() {
-		t.mu.Lock()
-		delete(t.present, conn)
-		t.mu.Unlock()
-	}()
-	if _, err := conn.Write([]byte{presenceReply}); err != nil {
-		return
-	}
-	waitForEnd(conn)
-}
-
-// admit reports whether there is room for another connection of presence.
-func (t *transport) admit(conn net.Conn) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	select {
-	case <-t.done:
-		return false
-	default:
-	}
-	if len(t.present) >= maxPresences {
-		return false
-	}
-	t.present[conn] = true
-	return true
-}
 
 // waitForEnd returns when the other end closes conn, or says anything.
 func waitForEnd(conn net.Conn) {

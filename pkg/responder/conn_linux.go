@@ -6,114 +6,79 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
+	"sync/atomic"
 
-	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// sendPriority puts frames before bulk traffic in the interface's queue (TC_PRIO_INTERACTIVE), the highest priority that
-// needs no CAP_NET_ADMIN.
-const sendPriority = 6
-
-// packetConn is a conn over AF_PACKET. It reads and writes through the raw file descriptor, since the net.PacketConn
-// methods allocate an address for each frame.
+// packetConn is a conn over AF_PACKET. The thread that reads waits in poll(2): with the runtime's poller another one would be
+// woken first, which hands the frame over and doubles the time to answer on a machine whose processors are asleep.
 type packetConn struct {
-	*packet.Conn
-	raw syscall.RawConn
-	mld multicast
-	in  transfer
-	out transfer
-}
-
-// transfer is one read or write, kept so that the function given to the runtime's poller need not be allocated.
-type transfer struct {
-	buf []byte
-	n   int
-	err error
-	run func(fd uintptr) bool
+	rawSocket
+	index       int // of the interface
+	stop        int // an eventfd, which wakes the reader
+	interrupted atomic.Bool
+	wait        [2]unix.PollFd // of read
+	mld         multicast
 }
 
 // openPacket is the opener of the kernel.
 func openPacket(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (conn, error) {
-	hw := &net.Interface{Index: ifi.Index, Name: ifi.Name, HardwareAddr: ifi.MAC[:]}
-	p, err := packet.Listen(hw, packet.Raw, int(etherType), &packet.Config{Filter: filter})
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("open packet socket: %w", err)
+		return nil, fmt.Errorf("open packet socket: %w", os.NewSyscallError("eventfd", err))
 	}
-	raw, err := p.SyscallConn()
+	socket, err := openRaw(ifi, etherType, filter)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open packet socket: %w", err), p.Close())
+		return nil, errors.Join(err, unix.Close(stop))
 	}
-	c := &packetConn{Conn: p, raw: raw, mld: multicast{index: ifi.Index}}
-	c.in.run, c.out.run = c.in.read, c.out.write
-	// A queue that can't prioritise is no reason to fail.
-	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, sendPriority)
-	})
-	return c, nil
-}
-
-func (t *transfer) read(fd uintptr) bool {
-	for {
-		t.n, t.err = unix.Read(int(fd), t.buf)
-		if t.err != unix.EINTR {
-			return t.err != unix.EAGAIN
-		}
-	}
-}
-
-// write is done after one attempt: a full queue is an error, not a reason to wait.
-func (t *transfer) write(fd uintptr) bool {
-	_, t.err = unix.Write(int(fd), t.buf)
-	return true
+	return &packetConn{
+		rawSocket: socket, index: ifi.Index, stop: stop, mld: multicast{index: ifi.Index},
+		wait: [2]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}, {Fd: int32(stop), Events: unix.POLLIN}},
+	}, nil
 }
 
 func (c *packetConn) read(b []byte) (int, error) {
-	c.in.buf = b
-	if err := c.raw.Read(c.in.run); err != nil {
-		return 0, err
+	for !c.interrupted.Load() {
+		if n, err := c.poll(b); n > 0 || err != nil {
+			return n, err
+		}
+		if _, err := unix.Poll(c.wait[:], -1); err != nil && err != unix.EINTR {
+			return 0, os.NewSyscallError("poll", err)
+		}
 	}
-	if c.in.err != nil {
-		return 0, os.NewSyscallError("read", c.in.err)
-	}
-	return c.in.n, nil
+	return 0, os.ErrDeadlineExceeded
 }
 
-func (c *packetConn) answer(frame []byte) error {
-	c.out.buf = frame
-	if err := c.raw.Write(c.out.run); err != nil {
-		return err
-	}
-	return os.NewSyscallError("write", c.out.err)
-}
-
-func (c *packetConn) send(frame []byte) error {
-	t := transfer{buf: frame}
-	if err := c.raw.Write(t.write); err != nil {
-		return err
-	}
-	return os.NewSyscallError("write", t.err)
-}
-
-func (c *packetConn) setFilter(filter []bpf.RawInstruction) error { return c.SetBPF(filter) }
+func (c *packetConn) answer(frame []byte) error { return c.send(frame) }
 
 // join adds the group to the interface's receive filter and, through an ordinary IPv6 socket, makes the kernel report
 // the membership by MLD, or a switch with MLD snooping would not forward solicitations. The latter fails where IPv6 is
 // off for the interface, which must not keep the addresses from being answered.
 func (c *packetConn) join(group netip.Addr) error {
-	return errors.Join(c.JoinGroup(groupMAC(group)), c.mld.join(group))
+	return errors.Join(c.member(unix.PACKET_ADD_MEMBERSHIP, group), c.mld.join(group))
 }
 
 func (c *packetConn) leave(group netip.Addr) error {
-	return errors.Join(c.LeaveGroup(groupMAC(group)), c.mld.leave(group))
+	return errors.Join(c.member(unix.PACKET_DROP_MEMBERSHIP, group), c.mld.leave(group))
 }
 
-func (c *packetConn) interrupt() { _ = c.SetReadDeadline(longAgo) }
+// member changes the interface's receive filter (packet(7)).
+func (c *packetConn) member(option int, group netip.Addr) error {
+	mreq := &unix.PacketMreq{Ifindex: int32(c.index), Type: unix.PACKET_MR_MULTICAST, Alen: 6}
+	copy(mreq.Address[:], groupMAC(group))
+	return os.NewSyscallError("setsockopt", unix.SetsockoptPacketMreq(int(c.rawSocket), unix.SOL_PACKET, option, mreq))
+}
+
+func (c *packetConn) interrupt() {
+	c.interrupted.Store(true)
+	_, _ = unix.Write(c.stop, []byte{7: 1}) // the counter is 64 bits in any byte order; it stays set, for nobody reads it
+}
 
 func (c *packetConn) close() {
-	_ = c.Close()
+	c.rawSocket.close()
+	_ = unix.Close(c.stop)
 	c.mld.close()
 }
 

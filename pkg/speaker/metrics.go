@@ -12,14 +12,15 @@ type Metrics struct {
 	Kube   *kube.Metrics
 	Layer2 *layer2.Metrics
 
-	announced *prometheus.GaugeVec
-	members   prometheus.Gauge
-	claims    prometheus.Counter
-	rejoins   *prometheus.CounterVec
-	moves     *prometheus.CounterVec
-	failover  *prometheus.HistogramVec
-	silences  prometheus.Counter
-	blocked   prometheus.Gauge
+	announced  *prometheus.GaugeVec
+	members    prometheus.Gauge
+	claims     prometheus.Counter
+	rejoins    *prometheus.CounterVec
+	moves      *prometheus.CounterVec
+	failover   *prometheus.HistogramVec
+	duplicates prometheus.Histogram
+	silences   prometheus.Counter
+	blocked    prometheus.Gauge
 }
 
 // NewMetrics registers the metrics with reg.
@@ -47,9 +48,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.failover = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "invar_speaker_failover_seconds",
 		Help: "How long the phases of a failover took on this speaker: detect, from the first question that a node left " +
-			"unanswered until it was found silent; claim, from then until its addresses were claimed.",
+			"unanswered until it was found silent; claim, from then until its addresses were claimed; first_frame, from then until " +
+			"each of them was announced.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
 	}, []string{"phase"})
+	m.duplicates = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "invar_speaker_duplicate_seconds",
+		Help: "For how long an address had two holders: from a peer's announcement of one that this speaker holds until one " +
+			"of the two has withdrawn.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	})
 	m.silences = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "invar_speaker_suspicions_total", Help: "Times that a node fell silent on the wire, as seen by this speaker.",
 	})
@@ -57,6 +65,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "invar_speaker_blocked_bool",
 		Help: "1 if this speaker can talk to no other, though they are ready and their nodes answer on the LAN.",
 	})
-	reg.MustRegister(m.announced, m.members, m.claims, m.rejoins, m.moves, m.failover, m.silences, m.blocked)
+	reg.MustRegister(m.announced, m.members, m.claims, m.rejoins, m.moves, m.failover, m.duplicates, m.silences, m.blocked)
 	return m
 }

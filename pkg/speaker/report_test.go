@@ -15,10 +15,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 	"github.com/invar-lb/invar/pkg/layer2"
 )
 
@@ -44,7 +44,7 @@ func newSpeaker(t *testing.T) *testSpeaker {
 	t.Helper()
 	s := &testSpeaker{registry: prometheus.NewRegistry(), events: &recorder{}}
 	s.Speaker = New(Config{
-		Client: fake.NewClientset(), Recorder: s.events, Logger: slog.New(slog.DiscardHandler),
+		Client: apitest.NewClient(), Recorder: s.events, Logger: slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(s.registry), Node: "node1",
 		Namespace: "metallb-system", ConfigMap: "config", Secret: "memberlist", BindAddr: addr("127.0.0.1"),
 	})

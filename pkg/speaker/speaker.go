@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
@@ -20,6 +19,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api"
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
 )
@@ -27,7 +27,6 @@ import (
 // Timing of what has no better signal.
 const (
 	startWait    = 3 * time.Second        // for all listed peers to be reached at the start
-	watchdog     = 100 * time.Millisecond // between looks at the clock
 	blockedWait  = 5 * time.Second        // before speakers that nobody can talk to are taken for blocked
 	lonelyEvery  = time.Second            // between looks whether they are
 	claimWait    = 100 * time.Millisecond // for a claim to arrive after its announcement
@@ -38,7 +37,7 @@ const (
 
 // Config says where and for whom a speaker works.
 type Config struct {
-	Client    kubernetes.Interface
+	Client    api.Client
 	Recorder  record.EventRecorder
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -69,6 +68,7 @@ type Speaker struct {
 	observing sync.Mutex            // guards toReport, and is held while a report is made
 	toReport  []membership.Conflict // what peers and controller are to hear
 	meetings  meetings
+	phases    *phases
 
 	services, slices, nodes, configMap, secret, peerSlices cache.SharedIndexInformer
 
@@ -77,6 +77,7 @@ type Speaker struct {
 	asks    chan func()   // to be run by work, between two looks
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
+	beat    chan struct{} // of size 1: time has passed; the clock of the wire watch, for two clocks would wake this process twice
 	started atomic.Bool
 	unsaved atomic.Bool // something may have changed since the state was saved
 
@@ -109,7 +110,9 @@ func New(cfg Config) *Speaker {
 		asks:       make(chan func()),
 		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
+		beat:       make(chan struct{}, 1),
 		watch:      newWatch(),
+		phases:     newPhases(),
 		node:       election.NewNode(cfg.Node, membership.MinDetection),
 		announced:  map[announced]time.Time{},
 		conflicts:  map[netip.Addr]layer2.MAC{},
@@ -118,7 +121,7 @@ func New(cfg Config) *Speaker {
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{
 		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
-		OnPeer: s.onPeer, ExcludeInterfaces: cfg.ExcludeInterfaces,
+		OnPeer: s.onPeer, OnAnnounced: s.onAnnounced, ExcludeInterfaces: cfg.ExcludeInterfaces,
 	})
 	return s
 }
@@ -239,15 +242,13 @@ func (s *Speaker) secretName() cache.ObjectName {
 
 // loop looks at everything whenever something changed or is due, until ctx is done.
 func (s *Speaker) loop(ctx context.Context) {
-	tick := time.NewTicker(watchdog)
-	defer tick.Stop()
 	for ctx.Err() == nil {
 		due := false
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
 			due = true
-		case <-tick.C:
+		case <-s.beat:
 			due = !s.again.IsZero() && !time.Now().Before(s.again)
 		case ask := <-s.asks:
 			ask()

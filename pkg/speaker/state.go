@@ -1,11 +1,14 @@
 package speaker
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,10 +30,9 @@ const (
 	apiWait = 2 * time.Second
 )
 
-// state is what is saved.
+// state is the first line of the file; what [kube.Stores.Save] writes follows.
 type state struct {
-	Claims  []election.Claim `json:"claims"`
-	Objects json.RawMessage  `json:"objects"`
+	Claims []election.Claim `json:"claims"`
 }
 
 // stores are the caches that are saved.
@@ -46,16 +48,17 @@ func (s *Speaker) restore() (claims []election.Claim, found bool) {
 	if s.cfg.StateDir == "" {
 		return nil, false
 	}
-	text, err := os.ReadFile(filepath.Join(s.cfg.StateDir, stateFile))
+	file, err := os.Open(filepath.Join(s.cfg.StateDir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false
 	}
 	var st state
 	if err == nil {
-		err = json.Unmarshal(text, &st)
-	}
-	if err == nil {
-		err = s.stores().Load(st.Objects)
+		defer file.Close()
+		in := json.NewDecoder(bufio.NewReader(file))
+		if err = in.Decode(&st); err == nil {
+			err = s.stores().Load(in)
+		}
 	}
 	if err != nil {
 		s.cfg.Logger.Warn("saved state is not used", "err", err)
@@ -69,7 +72,7 @@ func (s *Speaker) keepState(ctx context.Context) {
 	if s.cfg.StateDir == "" {
 		return
 	}
-	var last []byte
+	var last []byte // the hash of what was saved
 	failed := false
 	tick := time.NewTicker(stateEvery)
 	defer tick.Stop()
@@ -82,12 +85,9 @@ func (s *Speaker) keepState(ctx context.Context) {
 		if !s.unsaved.Swap(false) {
 			continue
 		}
-		text, err := s.encodeState()
-		if err == nil && !bytes.Equal(text, last) {
-			err = s.writeState(text)
-		}
+		sum, err := s.saveState(last)
 		if err == nil {
-			last = text
+			last = sum
 		} else if !failed {
 			s.cfg.Logger.Warn("state is not saved", "err", err)
 		}
@@ -95,9 +95,36 @@ func (s *Speaker) keepState(ctx context.Context) {
 	}
 }
 
-// encodeState returns what is worth saving: of all endpoints in the cluster only those of Services that are announced.
-func (s *Speaker) encodeState() ([]byte, error) {
-	objects, err := s.stores().Save(func(obj any) bool {
+// saveState replaces the file in one step, so that a crash leaves the old one or the new one, and returns the hash of the new one.
+// If that is last, the old one stays.
+func (s *Speaker) saveState(last []byte) ([]byte, error) {
+	path := filepath.Join(s.cfg.StateDir, stateFile)
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("save state: %w", err)
+	}
+	hash, buffer := sha256.New(), bufio.NewWriter(file)
+	err = errors.Join(s.writeState(io.MultiWriter(buffer, hash)), buffer.Flush(), file.Close())
+	sum := hash.Sum(nil)
+	switch {
+	case err != nil:
+	case bytes.Equal(sum, last):
+		err = os.Remove(path + ".new")
+	default:
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("save state: %w", err)
+	}
+	return sum, nil
+}
+
+// writeState writes what is worth saving: of all endpoints in the cluster only those of Services that are announced.
+func (s *Speaker) writeState(w io.Writer) error {
+	if err := json.NewEncoder(w).Encode(state{Claims: s.members.AllClaims()}); err != nil {
+		return err
+	}
+	return s.stores().Save(w, func(obj any) bool {
 		name, ok := kube.ServiceName(obj)
 		if !ok || name == cache.NewObjectName(s.cfg.Namespace, kube.SpeakerService) {
 			return true
@@ -105,20 +132,4 @@ func (s *Speaker) encodeState() ([]byte, error) {
 		_, wanted, _ := s.services.GetStore().GetByKey(name.String())
 		return wanted
 	})
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(state{Claims: s.members.AllClaims(), Objects: objects})
-}
-
-// writeState replaces the file in one step: a crash leaves the old one or the new one.
-func (s *Speaker) writeState(text []byte) error {
-	path := filepath.Join(s.cfg.StateDir, stateFile)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return fmt.Errorf("save state: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("save state: %w", err)
-	}
-	return nil
 }

@@ -13,17 +13,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 	"github.com/invar-lb/invar/pkg/membership"
 )
 
 // offline returns a speaker that is not connected to anything.
 func offline(dir string) *Speaker {
 	return New(Config{
-		Client: fake.NewClientset(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+		Client: apitest.NewClient(), Logger: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
 		Node: "node1", Namespace: "metallb-system", ConfigMap: "config", Secret: "memberlist", StateDir: dir,
 	})
 }
@@ -55,10 +55,7 @@ func TestState(t *testing.T) {
 	if err := before.services.GetStore().Add(object("web", corev1.ServiceTypeLoadBalancer)); err != nil {
 		t.Fatal(err)
 	}
-	text, err := before.encodeState()
-	if err == nil {
-		err = before.writeState(text)
-	}
+	saved, err := before.saveState(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +72,16 @@ func TestState(t *testing.T) {
 		t.Errorf("EndpointSlices (-want +got):\n%s", diff)
 	}
 	after.members = before.members
-	if got, err := after.encodeState(); err != nil || !cmp.Equal(text, got) {
-		t.Errorf("saved again: %v; %s, want %s", err, got, text)
+	for _, last := range [][]byte{nil, saved} {
+		if got, err := after.saveState(last); err != nil || !cmp.Equal(saved, got) {
+			t.Errorf("saved again: %v; hash %x, want %x", err, got, saved)
+		}
+	}
+	if _, found := after.restore(); !found {
+		t.Error("what was saved again can't be read")
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v lie in the folder, want one file", files, err)
 	}
 }
 

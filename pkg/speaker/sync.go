@@ -139,8 +139,10 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		a.Tentative = true
 		desired[addr] = a
 	}
+	s.phases.take(d.Moves, func(node string) time.Time { since, _ := s.watch.silentSince(node); return since })
 	s.announcer.Set(desired)
 	s.members.Claim(d.Claims)
+	s.noteDuplicates(func(addr netip.Addr) bool { a, ok := desired[addr]; return ok && !a.Tentative })
 	s.noteMoves(d.Moves)
 	if contested := s.members.Contested(); len(contested) > 0 {
 		s.announcer.Reannounce(contested...)

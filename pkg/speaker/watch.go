@@ -18,6 +18,7 @@ type watch struct {
 	targets map[string]*target
 	byAddr  map[netip.Addr]*target
 	looked  time.Time // when answers were collected last
+	round   time.Time // when all are to be asked again
 }
 
 // target is a node that is watched.
@@ -64,6 +65,7 @@ type wire interface {
 type change struct {
 	fell []fall            // those that fell silent
 	back []membership.Peer // those that answer again
+	next time.Time         // when to tick again
 }
 
 // fall is a node that fell silent.
@@ -72,7 +74,8 @@ type fall struct {
 	took time.Duration // to find that out
 }
 
-// tick takes in the answers, judges every node and asks it again. However late it is called, an answer that has come counts.
+// tick takes in the answers, judges every node and asks again: all each ProbeInterval, and those whose answer is overdue at once.
+// However late it is called, an answer that has come counts.
 // ended says whether a node's process has ended.
 func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool) (c change) {
 	w.mu.Lock()
@@ -84,6 +87,11 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 		}
 	}
 	w.looked = now
+	everyone := !now.Before(w.round)
+	if everyone {
+		w.round = now.Add(election.ProbeInterval)
+	}
+	c.next = w.round
 	for _, t := range w.targets {
 		t.Gone(ended(t.Peer))
 		t.mute = t.Mute(now)
@@ -96,7 +104,11 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 				c.back = append(c.back, t.Peer)
 			}
 		}
-		if wire.Ask(t.Addr) == nil { // what was not asked is not missed
+		overdue := t.Overdue(now)
+		if overdue {
+			c.next = earlier(c.next, now.Add(election.HurryInterval))
+		}
+		if (everyone || overdue) && wire.Ask(t.Addr) == nil { // what was not asked is not missed
 			t.Asked(now)
 		}
 	}
@@ -139,7 +151,7 @@ func (w *watch) silentSince(node string) (since time.Time, missing time.Duration
 
 // keepWatch asks and judges until ctx is done. The peers hear at once of what is new.
 func (s *Speaker) keepWatch(ctx context.Context) {
-	tick := time.NewTicker(election.ProbeInterval)
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	for {
 		select {
@@ -148,6 +160,8 @@ func (s *Speaker) keepWatch(ctx context.Context) {
 		case <-tick.C:
 		}
 		c := s.watch.tick(time.Now(), s.announcer, s.members.Ended)
+		tick.Reset(time.Until(c.next))
+		poke(s.beat)
 		if len(c.fell)+len(c.back) == 0 {
 			continue
 		}
@@ -179,6 +193,7 @@ func (s *Speaker) observe() {
 // onPeer hears that a peer announces an address that this node holds. A moment later, when the peer's claim has had time to
 // arrive, that means that the two see things differently.
 func (s *Speaker) onPeer(addr netip.Addr, node string) {
+	s.phases.seen(addr, time.Now())
 	time.AfterFunc(claimWait, func() {
 		if s.members == nil || s.members.Holder(addr) != s.cfg.Node || !s.meetings.begin(node, time.Now()) {
 			return

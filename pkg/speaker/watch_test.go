@@ -17,6 +17,7 @@ import (
 type lan struct {
 	*watch
 	now     time.Time
+	next    time.Time // when the watch wants to tick
 	mute    map[netip.Addr]bool
 	ended   map[string]bool
 	linkOff bool
@@ -42,8 +43,12 @@ func (l *lan) Collect() []netip.Addr {
 }
 
 func (l *lan) tick() change {
-	l.now = l.now.Add(election.ProbeInterval)
-	return l.watch.tick(l.now, l, func(p membership.Peer) bool { return l.ended[p.Name] })
+	if l.now.Before(l.next) {
+		l.now = l.next
+	}
+	c := l.watch.tick(l.now, l, func(p membership.Peer) bool { return l.ended[p.Name] })
+	l.next = c.next
+	return c
 }
 
 // pass lets ticks go by and returns what they found.

@@ -19,7 +19,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/kube/api"
 )
 
 // Namespace is where Invar runs.
@@ -72,7 +72,11 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 	if err := c.reservePorts(Client); err != nil {
 		return nil, err
 	}
-	c.Kube, err = kube.NewClient(status.Kubeconfig, "invar-test")
+	rest, err := api.RESTConfig(status.Kubeconfig, "invar-test")
+	if err != nil {
+		return nil, err
+	}
+	c.Kube, err = kubernetes.NewForConfig(rest)
 	return c, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,4 +27,13 @@ func linesOf(all, name string) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// Value returns the value in a line of a metric.
+func Value(line string) (float64, error) {
+	v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+	if err != nil {
+		return 0, fmt.Errorf("read metric %q: %w", line, err)
+	}
+	return v, nil
 }

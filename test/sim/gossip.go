@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/invar-lb/invar/pkg/election"
+	"github.com/invar-lb/invar/pkg/membership"
 )
 
 // memberlist's gossip: what is news is passed on to a few random members every interval, a few times.
 const (
-	gossipInterval   = 50 * time.Millisecond
+	gossipInterval   = membership.GossipInterval
 	gossipNodes      = 3
 	gossipMult       = 4 // RetransmitMult
 	gossipToTheDead  = 30 * time.Second

@@ -14,6 +14,7 @@ type watch struct {
 	p        *process
 	targets  []*target // sorted by node
 	lastTick time.Duration
+	round    time.Duration // when all are asked again
 	sought   time.Duration
 }
 
@@ -45,7 +46,12 @@ func (w *watch) tick() {
 	if p.leaving {
 		return
 	}
-	p.after(election.ProbeInterval, w.tick)
+	everyone := p.now >= w.round
+	if everyone {
+		w.round = p.now + election.ProbeInterval
+	}
+	next := w.round
+	defer func() { p.after(next-p.now, w.tick) }()
 	late := p.now-w.lastTick > 2*election.ProbeInterval
 	w.lastTick = p.now
 	news := false
@@ -61,7 +67,11 @@ func (w *watch) tick() {
 				back = append(back, t.node)
 			}
 		}
-		if p.able { // what was not asked is not missed
+		overdue := t.Overdue(p.time())
+		if overdue {
+			next = min(next, p.now+election.HurryInterval)
+		}
+		if (everyone || overdue) && p.able { // what was not asked is not missed
 			p.ask(p.id, t.node, func() { p.run(func() { t.heard = true; t.Answered(p.time()) }) })
 			t.Asked(p.time())
 		}

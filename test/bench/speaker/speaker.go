@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -150,9 +148,9 @@ func (s *speaker) gratuitous(ctx context.Context) (uint64, error) {
 func sum(lines []string) (uint64, error) {
 	var total float64
 	for _, line := range lines {
-		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		v, err := cluster.Value(line)
 		if err != nil {
-			return 0, fmt.Errorf("read metric %q: %w", line, err)
+			return 0, err
 		}
 		total += v
 	}

@@ -1,0 +1,229 @@
+package membership
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+const (
+	// maxPacket is the largest UDP packet that there is.
+	maxPacket = 1 << 16
+	// receiveBuffer is what the kernel is asked to keep of packets that come faster than they are read; it may grant less.
+	receiveBuffer = 2 << 20
+	// acceptPause is that after a connection could not be accepted: too many files are open, say.
+	acceptPause = 100 * time.Millisecond
+)
+
+// transport is memberlist's way to the network. memberlist's own one throws 64 kB away for each packet, which is most of the
+// garbage of a speaker at rest, and would not know the connections of presence.
+type transport struct {
+	logger  *slog.Logger
+	tcp     *net.TCPListener
+	udp     *net.UDPConn
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+	done    chan struct{} // closed by Shutdown
+	readers sync.WaitGroup
+
+	mu      sync.Mutex
+	present map[net.Conn]bool
+}
+
+var _ memberlist.NodeAwareTransport = (*transport)(nil)
+
+// newTransport listens. If no port is given it takes one that is free for both TCP and UDP, which may need some attempts.
+func newTransport(addr netip.Addr, port int, logger *slog.Logger) (t *transport, err error) {
+	for range 10 {
+		if t, err = listen(addr, port, logger); err == nil || port != 0 {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	_ = t.udp.SetReadBuffer(receiveBuffer) // with less, the gossip repeats more
+	t.readers.Go(t.readPackets)
+	t.readers.Go(t.acceptStreams)
+	return t, nil
+}
+
+func listen(addr netip.Addr, port int, logger *slog.Logger) (*transport, error) {
+	at := netip.AddrPortFrom(addr, uint16(port))
+	tcp, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, err
+	}
+	at = netip.AddrPortFrom(addr, tcp.Addr().(*net.TCPAddr).AddrPort().Port())
+	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, errors.Join(err, tcp.Close())
+	}
+	return &transport{
+		logger: logger, tcp: tcp, udp: udp, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
+		done: make(chan struct{}), present: map[net.Conn]bool{},
+	}, nil
+}
+
+// port returns the port that it listens on.
+func (t *transport) port() int { return int(t.tcp.Addr().(*net.TCPAddr).AddrPort().Port()) }
+
+// FinalAdvertiseAddr implements [memberlist.Transport]: the peers reach this speaker where it listens.
+func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return t.tcp.Addr().(*net.TCPAddr).IP, t.port(), nil
+}
+
+// PacketCh implements [memberlist.Transport].
+func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
+
+// StreamCh implements [memberlist.Transport].
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
+
+// WriteTo implements [memberlist.Transport]. It returns when the packet was sent, as memberlist measures round trips.
+func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("send packet: %w", err)
+	}
+	_, err = t.udp.WriteToUDPAddrPort(b, to)
+	return time.Now(), err
+}
+
+// WriteToAddress implements [memberlist.NodeAwareTransport].
+func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	return t.WriteTo(b, a.Addr)
+}
+
+// DialTimeout implements [memberlist.Transport].
+func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", addr, timeout)
+}
+
+// DialAddressTimeout implements [memberlist.NodeAwareTransport].
+func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	return t.DialTimeout(a.Addr, timeout)
+}
+
+// Shutdown implements [memberlist.Transport].
+func (t *transport) Shutdown() error {
+	t.mu.Lock()
+	select {
+	case <-t.done:
+		t.mu.Unlock()
+		return nil
+	default:
+	}
+	close(t.done)
+	for conn := range t.present {
+		_ = conn.Close()
+	}
+	t.mu.Unlock()
+	err := errors.Join(t.tcp.Close(), t.udp.Close())
+	t.readers.Wait()
+	return err
+}
+
+// readPackets hands packets over until Shutdown. They are small, and only as much memory as they need is spent on each.
+func (t *transport) readPackets() {
+	buf := make([]byte, maxPacket)
+	for {
+		n, from, err := t.udp.ReadFromUDPAddrPort(buf)
+		now := time.Now()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			t.logger.Debug("reading packet failed", "err", err)
+			continue
+		case n == 0:
+			continue
+		}
+		p := &memberlist.Packet{Buf: bytes.Clone(buf[:n]), From: net.UDPAddrFromAddrPort(from), Timestamp: now}
+		select {
+		case t.packets <- p:
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// acceptStreams accepts connections until Shutdown.
+func (t *transport) acceptStreams() {
+	for {
+		conn, err := t.tcp.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			t.logger.Debug("accepting connection failed", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-t.done:
+				return
+			}
+			continue
+		}
+		go t.accept(conn)
+	}
+}
+
+// accept keeps a connection of presence and hands any other one to memberlist.
+func (t *transport) accept(conn net.Conn) {
+	var first [1]byte
+	_ = conn.SetReadDeadline(time.Now().Add(helloWait))
+	if _, err := io.ReadFull(conn, first[:]); err != nil {
+		_ = conn.Close()
+		return
+	}
+	if first[0] != presenceHello {
+		_ = conn.SetReadDeadline(time.Time{})
+		select {
+		case t.streams <- prefixed{conn, io.MultiReader(bytes.NewReader(first[:]), conn)}:
+		case <-t.done:
+			_ = conn.Close()
+		}
+		return
+	}
+	t.keep(conn)
+}
+
+// keep holds a connection of presence until its peer or this process ends.
+func (t *transport) keep(conn net.Conn) {
+	defer conn.Close()
+	if !t.admit(conn) {
+		return
+	}
+	defer func() {
+		t.mu.Lock()
+		delete(t.present, conn)
+		t.mu.Unlock()
+	}()
+	if _, err := conn.Write([]byte{presenceReply}); err != nil {
+		return
+	}
+	waitForEnd(conn)
+}
+
+// admit reports whether there is room for another connection of presence.
+func (t *transport) admit(conn net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.done:
+		return false
+	default:
+	}
+	if len(t.present) >= maxPresences {
+		return false
+	}
+	t.present[conn] = true
+	return true
+}
