@@ -10,7 +10,7 @@ ARG VERSION=v0.1.0
 ARG TARGETOS=linux
 ARG TARGETARCH
 RUN mkdir /out && CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
-    -ldflags "-s -w -X github.com/invar-lb/invar/pkg/daemon.Version=$VERSION" -o /out/ ./cmd/...
+    -ldflags "-s -w -X github.com/invar-lb/invar/pkg/daemon.Version=$VERSION" -o /out/ ./cmd/controller ./cmd/speaker
 
 FROM scratch
 ARG VERSION=v0.1.0

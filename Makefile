@@ -9,6 +9,9 @@ IMAGE ?= ghcr.io/invar-lb/invar:$(VERSION)
 IMAGE_MAX_MB := 40
 GOARCH ?= $(shell go env GOARCH)
 CMDS := $(notdir $(wildcard cmd/*))
+# What the image holds; invar runs on the user's machine.
+DAEMONS := controller speaker
+PREFIX ?= /usr/local
 LDFLAGS := -s -w -X github.com/invar-lb/invar/pkg/daemon.Version=$(VERSION)
 
 # Stamping binaries with git's state would fail in a checkout that belongs to another user, as in containers.
@@ -38,8 +41,14 @@ $(CMDS:%=bin/%):
 	CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/$(@F)
 
 .PHONY: image
-image: build ## Build the image as bin/invar-image.tar, without a Docker engine; prints its size
-	hack/image.sh $(IMAGE) $(GOARCH) $(IMAGE_MAX_MB) $(CMDS)
+image: $(DAEMONS:%=bin/%) ## Build the image as bin/invar-image.tar, without a Docker engine; prints its size
+	hack/image.sh $(IMAGE) $(GOARCH) $(IMAGE_MAX_MB) $(DAEMONS)
+
+.PHONY: install-cli
+install-cli: bin/invar ## Install invar into PREFIX/bin (/usr/local/bin), also as plugin of kubectl, with its completion
+	install -D bin/invar $(DESTDIR)$(PREFIX)/bin/invar
+	ln -sf invar $(DESTDIR)$(PREFIX)/bin/kubectl-invar
+	ln -sf invar $(DESTDIR)$(PREFIX)/bin/kubectl_complete-invar
 
 .PHONY: manifests
 manifests: ## Render manifests/ from config/
@@ -58,7 +67,7 @@ test: ## Run all tests, on real links and on a real cluster too; needs root and 
 	hack/test.sh
 
 .PHONY: test-e2e
-test-e2e: root-deps image lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
+test-e2e: root-deps image bin/invar lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
 	hack/e2e.sh
 
 .PHONY: demo

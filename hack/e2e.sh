@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the end-to-end tests on a fresh lab of their own and takes it down again, whatever happens; the exit code is the
-# tests'. RUN=REGEXP runs only these, E2E_KEEP=1 leaves the lab up. Needs bin/lab and bin/invar-image.tar.
+# tests'. RUN=REGEXP runs only these, E2E_KEEP=1 leaves the lab up. Needs bin/lab, bin/invar and bin/invar-image.tar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -11,7 +11,7 @@ hack/deps.sh cc lab
 section 'units, and packets on real links'
 INVAR_TEST_ROOT=1 hack/test-unit.sh
 section 'image and lab (Kubernetes is compiled once: minutes)'
-make image lab
+make image bin/invar lab
 section "the lab's units"
 INVAR_TEST_ROOT=1 go -C test/lab test ./...
 section 'end to end, on a lab of three nodes'

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/controller"
 	"github.com/invar-lb/invar/pkg/daemon"
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/kube/api"
 )
@@ -64,12 +66,20 @@ func run() error {
 	c := controller.New(controller.Config{
 		Client: client, Leases: leases, Recorder: recorder, Logger: logger, Metrics: controller.NewMetrics(reg),
 		Namespace: opts.Namespace, ConfigMap: opts.Config, LBClass: opts.LBClass, Identity: identity,
-		BindAddr: opts.PeerAddr, Port: opts.PeerPort, Secret: opts.SecretName,
+		BindAddr: opts.PeerAddr, Port: opts.PeerPort, Secret: opts.SecretName, Version: daemon.Version,
 	})
 	return daemon.Run(context.Background(),
 		opts.Serve(reg, c.Ready),
+		opts.ServeState(state(c), logger),
 		func(ctx context.Context) error {
 			return kube.EnsureSecret(ctx, client, opts.Namespace, opts.SecretName, time.Second, logger)
 		},
 		c.Run)
+}
+
+// state serves what the controller says of itself.
+func state(c *controller.Controller) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+explain.StatePath, daemon.JSON(c.State))
+	return mux
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 
 	"github.com/invar-lb/invar/pkg/daemon"
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/kube/api"
 	"github.com/invar-lb/invar/pkg/speaker"
@@ -84,7 +86,14 @@ func run() error {
 		Metrics: speaker.NewMetrics(reg),
 		Node:    opts.node, Namespace: opts.Namespace, ConfigMap: opts.Config, Secret: opts.SecretName,
 		LBClass: opts.LBClass, IgnoreExclude: opts.ignoreExclude, ExcludeInterfaces: exclude,
-		BindAddr: opts.PeerAddr, Port: opts.PeerPort, StateDir: opts.stateDir,
+		BindAddr: opts.PeerAddr, Port: opts.PeerPort, StateDir: opts.stateDir, Version: daemon.Version,
 	})
-	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), s.Run)
+	return daemon.Run(context.Background(), opts.Serve(reg, s.Ready), opts.ServeState(state(s), logger), s.Run)
+}
+
+// state serves what the speaker says of itself.
+func state(s *speaker.Speaker) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+explain.StatePath, daemon.JSON(s.State))
+	return mux
 }

@@ -29,15 +29,18 @@ func (c Class) String() string {
 	}
 }
 
+// MarshalText returns what String does.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // An Error is one finding in a configuration.
 type Error struct {
-	Class   Class
-	Path    string // for example "address-pools[1].addresses[0]"; "" for the text as a whole
-	Pool    string // name of the pool it is in, if it is in one that has a name
-	Line    int    // from 1; 0 if not known
-	Column  int    // from 1; 0 if not known
-	Value   string // the text found there, shortened; "" if there is none, or if it is secret
-	Message string // what is wrong and what is allowed
+	Class   Class  `json:"class"`
+	Path    string `json:"path,omitempty"`   // for example "address-pools[1].addresses[0]"; "" for the text as a whole
+	Pool    string `json:"pool,omitempty"`   // name of the pool it is in, if it is in one that has a name
+	Line    int    `json:"line,omitempty"`   // from 1; 0 if not known
+	Column  int    `json:"column,omitempty"` // from 1; 0 if not known
+	Value   string `json:"value,omitempty"`  // the text found there, shortened; "" if there is none, or if it is secret
+	Message string `json:"message"`          // what is wrong and what is allowed
 }
 
 // Error returns everything in one line, for example
@@ -52,6 +55,13 @@ func (e *Error) Error() string {
 		}
 		b.WriteString(": ")
 	}
+	b.WriteString(e.Text())
+	return b.String()
+}
+
+// Text returns what [Error.Error] does without the line and the column.
+func (e *Error) Text() string {
+	var b strings.Builder
 	b.WriteString(e.Path)
 	if e.Pool != "" {
 		fmt.Fprintf(&b, " (pool %q)", shorten(e.Pool))

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/invar-lb/invar/pkg/config"
 	"github.com/invar-lb/invar/pkg/ipam"
@@ -34,9 +33,9 @@ func FuzzParse(f *testing.F) {
 		if err := ipam.New().SetPools(cfg.AddressPools()); err != nil {
 			t.Fatalf("checked pools are refused by the allocator: %v", err)
 		}
-		again, err := config.Parse(write(t, cfg))
+		again, err := config.Parse(config.Text(cfg.Pools))
 		if err != nil {
-			t.Fatalf("what was written isn't read: %v\n%s", err, write(t, cfg))
+			t.Fatalf("what was written isn't read: %v\n%s", err, config.Text(cfg.Pools))
 		}
 		if diff := cmp.Diff(cfg.Pools, again.Pools, equateRanges, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("what was written reads differently (-first +again):\n%s", diff)
@@ -57,38 +56,20 @@ func checkFindings(t *testing.T, text string, errs config.Errors) {
 	}
 }
 
-// write returns the pools of cfg as the text of a ConfigMap.
-func write(t *testing.T, cfg *config.Config) string {
-	t.Helper()
-	pools := make([]map[string]any, len(cfg.Pools))
-	for i, p := range cfg.Pools {
-		addresses := make([]string, len(p.Ranges))
-		for j, r := range p.Ranges {
-			addresses[j] = r.String()
-		}
-		pools[i] = map[string]any{
-			"name": p.Name, "protocol": "layer2", "addresses": addresses, "avoid-buggy-ips": p.AvoidBuggyIPs,
-			"auto-assign": p.AutoAssign, "priority": p.Priority, "namespaces": p.Namespaces,
-			"namespace-selectors": selectors(p.NamespaceSelectors), "service-selectors": selectors(p.ServiceSelectors),
-			"node-selectors": selectors(p.NodeSelectors), "interfaces": p.Interfaces,
-		}
+// FuzzParseFile parses any file. It must not panic, and findings must have a message and a line of the file.
+func FuzzParseFile(f *testing.F) {
+	for _, name := range files(f, "files") {
+		f.Add(read(f, name))
 	}
-	text, err := yaml.Marshal(map[string]any{"address-pools": pools})
-	if err != nil {
-		t.Fatalf("marshal: %v", err)
-	}
-	return string(text)
-}
-
-// selectors returns label selectors as they are written.
-func selectors(list []ipam.Selector) []map[string]any {
-	out := make([]map[string]any, len(list))
-	for i, s := range list {
-		expressions := make([]map[string]any, len(s.MatchExpressions))
-		for j, q := range s.MatchExpressions {
-			expressions[j] = map[string]any{"key": q.Key, "operator": string(q.Operator), "values": q.Values}
+	f.Fuzz(func(t *testing.T, file string) {
+		cfg, err := config.ParseFile(file, "metallb-system", "config")
+		var errs config.Errors
+		switch {
+		case err == nil:
+			errs = cfg.Warnings
+		case cfg != nil || !errors.As(err, &errs):
+			t.Fatalf("got a config (%v) or a %T besides the error", cfg != nil, err)
 		}
-		out[i] = map[string]any{"match-labels": s.MatchLabels, "match-expressions": expressions}
-	}
-	return out
+		checkFindings(t, file, errs)
+	})
 }

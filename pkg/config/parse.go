@@ -17,7 +17,12 @@ import (
 // of type [Errors] with every finding, Layer2Only and Notice ones included. Otherwise the error is nil, and
 // Config.Warnings holds the findings that keep nothing from serving. An empty text is a Config without pools.
 func Parse(text string) (*Config, error) {
-	r := &reader{}
+	r := &reader{where: inPlace}
+	return r.parse(text)
+}
+
+// parse is Parse for a reader that may have findings already.
+func (r *reader) parse(text string) (*Config, error) {
 	root := r.document(text)
 	cfg := r.config(root)
 	slices.SortStableFunc(r.errs, func(a, b *Error) int {
@@ -44,8 +49,8 @@ func (r *reader) document(text string) value {
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); err == nil && !isEmptyDocument(&second) || err != nil && !errors.Is(err, io.EOF) {
-		r.note(Notice, value{line: second.Line, column: second.Column},
-			`only the first document is read; what follows the next "---" is ignored`)
+		line, column := r.where(second.Line, second.Column)
+		r.note(Notice, value{line: line, column: column}, `only the first document is read; what follows the next "---" is ignored`)
 	}
 	if len(doc.Content) == 0 {
 		return value{}
@@ -83,6 +88,7 @@ func (r *reader) syntaxError(text string, err error) {
 		at.line = 1 + strings.Count(text[:offset], "\n")
 		at.column = offset - strings.LastIndexByte(text[:offset], '\n')
 	}
+	at.line, at.column = r.where(at.line, at.column)
 	r.fail(at, "not valid YAML: %s", message)
 }
 

@@ -83,6 +83,7 @@ func shorten(text string) string {
 // A reader turns values into Go's types and notes every finding.
 type reader struct {
 	errs     Errors
+	where    placing         // of what is read, for those who will read the findings
 	noted    [Notice + 1]int // findings of each class, those not reported included
 	pool     string          // name of the pool that is being read
 	expanded int             // values read through aliases
@@ -111,8 +112,9 @@ func (r *reader) note(class Class, v value, format string, args ...any) {
 
 // at returns node as the value at path, with its alias followed.
 func (r *reader) at(parent value, path string, node *yaml.Node) value {
+	line, column := r.where(node.Line, node.Column)
 	v := value{
-		path: path, node: node, line: node.Line, column: node.Column,
+		path: path, node: node, line: line, column: column,
 		aliased: parent.aliased, secret: parent.secret || strings.HasSuffix(path, ".password"),
 	}
 	if node.Kind == yaml.AliasNode {

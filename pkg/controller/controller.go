@@ -48,6 +48,7 @@ type Config struct {
 	BindAddr netip.Addr
 	Port     int    // 0: membership.DefaultPort
 	Secret   string // name of the Secret with the speakers' key
+	Version  string // of this build, to tell who asks
 }
 
 // Controller watches Services and the configuration.
@@ -61,6 +62,10 @@ type Controller struct {
 	gossip     *gossip
 	source     *kube.ConfigSource
 	synced     atomic.Bool
+	began      time.Time
+	leading    atomic.Bool
+	asks       chan func(*term) // to be run by the worker of a term
+	moves      moveLog
 }
 
 // New returns a controller that does nothing before Run.
@@ -74,6 +79,8 @@ func New(cfg Config) *Controller {
 		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
 		speakers:   kube.ServiceSlices(cfg.Client, cfg.Namespace, kube.SpeakerService),
 		gossip:     newGossip(),
+		began:      time.Now(),
+		asks:       make(chan func(*term)),
 	}
 	c.source = kube.NewConfigSource(c.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	return c
@@ -166,6 +173,8 @@ func (c *Controller) lead(ctx, lease context.Context, lock *fence) {
 	c.cfg.Logger.Info("this controller leads")
 	c.cfg.Metrics.Leading.Set(1)
 	defer c.cfg.Metrics.Leading.Set(0)
+	c.leading.Store(true)
+	defer c.leading.Store(false)
 	t := newTerm(c)
 	t.deadline = lock.deadline
 	if err := t.run(ctx); err != nil && ctx.Err() == nil {

@@ -8,5 +8,9 @@
 // before every address in their status is known. An address that is given up stays reserved until the API server has
 // confirmed that the Service does not show it any more.
 //
+// Which node announces an address, and which one a foreign host uses, it hears as a silent member of the speakers' gossip
+// (gossip.go), and writes into conditions of the Service; the former at a slow pace (announced.go). What it knows can be asked for
+// by [Controller.State].
+//
 // Only the holder of Lease metallb-controller works; others stand by.
 package controller

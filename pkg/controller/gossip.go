@@ -47,7 +47,7 @@ func (c *Controller) listen(ctx context.Context) {
 	m, err := c.takePart(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			c.cfg.Logger.Error("can't listen to the speakers: address conflicts are not shown", "err", err)
+			c.cfg.Logger.Error("can't listen to the speakers: address conflicts and who announces are not shown", "err", err)
 		}
 		return
 	}
@@ -115,13 +115,55 @@ func (c *Controller) secretName() cache.ObjectName {
 	return cache.NewObjectName(c.cfg.Namespace, c.cfg.Secret)
 }
 
-// heard returns what the speakers say of addresses that foreign hosts use, in words.
-func (c *Controller) heard() map[netip.Addr]string {
+// word is what the speakers say of the addresses.
+type word struct {
+	conflicts map[netip.Addr]string // that foreign hosts use, in words
+	holders   map[netip.Addr]holder // that are announced
+	// complete: each speaker in sight has said what it announces, so that an address which is no holder's is announced by nobody.
+	complete bool
+}
+
+// holder is who announces an address.
+type holder struct {
+	node string
+	membership.Holding
+}
+
+// String returns for example "node2 on eth0".
+func (h holder) String() string { return h.node + " on " + strings.Join(h.Interfaces, ", ") }
+
+// heard returns what the speakers say.
+func (c *Controller) heard() word {
 	m := c.gossip.members.Load()
 	if m == nil {
-		return nil
+		return word{}
 	}
-	return conflicts(m.Reports())
+	said := m.Holdings()
+	w := word{conflicts: conflicts(m.Reports()), holders: holders(said)}
+	for _, p := range m.Peers() {
+		if _, ok := said[p.Name]; ok {
+			w.complete = true
+		} else if !p.Meta.Observer {
+			w.complete = false
+			break
+		}
+	}
+	c.moves.note(w.holders)
+	return w
+}
+
+// holders returns who announces each address. During a planned move two nodes do: the one that began later is the holder.
+func holders(said map[string][]membership.Holding) map[netip.Addr]holder {
+	out := map[netip.Addr]holder{}
+	for node, held := range said {
+		for _, h := range held {
+			old, ok := out[h.Addr]
+			if !ok || h.Since.After(old.Since) || h.Since.Equal(old.Since) && node < old.node {
+				out[h.Addr] = holder{node, h}
+			}
+		}
+	}
+	return out
 }
 
 // conflicts puts the speakers' observations of each address into words.
@@ -140,15 +182,18 @@ func conflicts(reports map[string]membership.Observations) map[netip.Addr]string
 	return out
 }
 
-// loadConflicts takes over what has been heard and looks again at the Services that it is about.
-func (t *term) loadConflicts() {
-	now := t.hear()
+// loadWord takes over what has been heard and looks again at the Services that it is about.
+func (t *term) loadWord() {
+	old := t.word
+	t.word = t.hear()
+	changed := func(a netip.Addr) bool {
+		return t.word.conflicts[a] != old.conflicts[a] || t.word.holders[a].String() != old.holders[a].String()
+	}
 	var affected []*corev1.Service
 	for _, s := range kube.List[corev1.Service](t.services) {
-		if slices.ContainsFunc(kube.ServiceOf(s).Ingress, func(a netip.Addr) bool { return now[a] != t.conflicts[a] }) {
+		if t.word.complete != old.complete || slices.ContainsFunc(kube.ServiceOf(s).Ingress, changed) {
 			affected = append(affected, s)
 		}
 	}
-	t.conflicts = now
 	t.requeue(affected)
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/kube/api/apitest"
 	"github.com/invar-lb/invar/pkg/membership"
@@ -43,8 +44,8 @@ func TestConflicts(t *testing.T) {
 // TestConflictCondition follows the condition of one Service while a host uses its address, and does so no more.
 func TestConflictCondition(t *testing.T) {
 	h := newHarness(t).start(pool).add(service("a")).add(service("b"))
-	heard := map[netip.Addr]string{}
-	h.hear = func() map[netip.Addr]string { return heard }
+	var heard map[netip.Addr]string
+	h.hear = func() word { return word{conflicts: heard} }
 	conflict := func(name string) string {
 		c := meta.FindStatusCondition(h.get(name).Status.Conditions, kube.ConditionConflict)
 		if c == nil {
@@ -108,7 +109,11 @@ func TestListens(t *testing.T) {
 	speaker.Report(membership.Observations{
 		Conflicts: []membership.Conflict{{Addr: vip, MAC: "02:00:00:00:00:99", Interface: "eth0"}},
 	})
-	for deadline := time.After(10 * time.Second); len(c.heard()) == 0; {
+	held := []membership.Holding{{
+		Addr: vip, Interfaces: []string{"eth0"}, Since: epoch, From: "node2", Cause: "failure", Took: time.Second,
+	}}
+	speaker.Hold(held)
+	for deadline := time.After(10 * time.Second); len(c.heard().conflicts) == 0 || len(c.heard().holders) == 0; {
 		select {
 		case <-c.gossip.news:
 		case <-done:
@@ -116,6 +121,19 @@ func TestListens(t *testing.T) {
 		case <-deadline:
 			t.Fatal("nothing heard within 10 s")
 		}
+	}
+	wantWord := word{
+		conflicts: map[netip.Addr]string{
+			vip: "192.168.1.160 is used by a host outside the cluster: seen from 02:00:00:00:00:99 on interface eth0 of node node1",
+		},
+		holders: map[netip.Addr]holder{vip: {"node1", held[0]}}, complete: true,
+	}
+	if diff := cmp.Diff(wantWord, c.heard(), cmpopts.EquateComparable(netip.Addr{}), cmp.AllowUnexported(word{}, holder{})); diff != "" {
+		t.Errorf("what is heard (-want +got):\n%s", diff)
+	}
+	wantMoves := []explain.Move{{At: epoch, Addr: vip, From: "node2", To: "node1", Cause: "failure", Took: time.Second}}
+	if diff := cmp.Diff(wantMoves, c.moves.latest(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("moves (-want +got):\n%s", diff)
 	}
 	for _, p := range speaker.Peers() {
 		if p.Name != "node1" && !p.Meta.Observer {

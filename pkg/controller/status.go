@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 )
 
@@ -49,31 +50,39 @@ const (
 )
 
 // show returns the write that makes the Service's status say v, or nil if it does already.
-func (t *term) show(obj *corev1.Service, svc kube.Service, v verdict) write {
+func (t *term) show(obj *corev1.Service, svc kube.Service, v explain.Decision) write {
 	cond, sameCond := settle(obj, condition(v))
-	conflict, sameConflict := settle(obj, t.conflict(v.addrs))
-	sameAddrs := slices.Equal(v.addrs, svc.Ingress) && len(svc.Ingress) == len(obj.Status.LoadBalancer.Ingress)
+	conflict, sameConflict := settle(obj, t.conflict(v.Addrs))
+	announced, sameAnnounced := settle(obj, t.announced(obj, v.Addrs))
+	sameAddrs := slices.Equal(v.Addrs, svc.Ingress) && len(svc.Ingress) == len(obj.Status.LoadBalancer.Ingress)
 	from := allocatedFrom(v)
 	if sameAddrs { // and so its former addresses, if it had any, are off its status
 		if t.alloc.Confirm(svc.Name.String(), svc.Ingress) {
 			t.retryWaiting()
 		}
-		if sameCond && sameConflict && svc.AllocatedFrom == from {
+		if sameCond && sameConflict && svc.AllocatedFrom == from && (sameAnnounced || t.postpone(svc.Name, announced)) {
+			if sameAnnounced {
+				t.pace.done(svc.Name)
+			}
 			return nil
 		}
 	}
+	t.pace.done(svc.Name)
 	conds := []metav1.Condition{cond}
 	if !sameConflict {
 		conds = append(conds, conflict)
 	}
-	patch := statusPatch(obj, v.addrs, from, conds)
+	if !sameAnnounced {
+		conds = append(conds, announced)
+	}
+	patch := statusPatch(obj, v.Addrs, from, conds)
 	return func(ctx context.Context) (outcome, error) {
 		now, err := t.patch(ctx, obj, patch)
 		if err != nil {
 			return outcome{}, err
 		}
 		t.tell(obj, v, sameAddrs, sameCond)
-		return outcome{what: isShown, shown: shown{v.addrs, now.ResourceVersion}}, nil
+		return outcome{what: isShown, shown: shown{v.Addrs, now.ResourceVersion}}, nil
 	}
 }
 
@@ -82,7 +91,7 @@ func (t *term) show(obj *corev1.Service, svc kube.Service, v verdict) write {
 func settle(obj *corev1.Service, c metav1.Condition) (metav1.Condition, bool) {
 	old := meta.FindStatusCondition(obj.Status.Conditions, c.Type)
 	if old == nil {
-		return c, c.Type == kube.ConditionConflict && c.Status == metav1.ConditionFalse
+		return c, c.Type != kube.ConditionAllocated && c.Status == metav1.ConditionFalse
 	}
 	if old.Status == c.Status {
 		c.LastTransitionTime = old.LastTransitionTime
@@ -97,7 +106,7 @@ func (t *term) conflict(addrs []netip.Addr) metav1.Condition {
 	}
 	var words []string
 	for _, a := range addrs {
-		if text := t.conflicts[a]; text != "" {
+		if text := t.word.conflicts[a]; text != "" {
 			words = append(words, text)
 		}
 	}
@@ -108,10 +117,10 @@ func (t *term) conflict(addrs []netip.Addr) metav1.Condition {
 }
 
 // tell records the Events that go with a change of the Service's status.
-func (t *term) tell(obj *corev1.Service, v verdict, sameAddrs, sameCond bool) {
-	if !sameAddrs && len(v.addrs) > 0 {
-		quoted := make([]string, len(v.addrs))
-		for i, a := range v.addrs {
+func (t *term) tell(obj *corev1.Service, v explain.Decision, sameAddrs, sameCond bool) {
+	if !sameAddrs && len(v.Addrs) > 0 {
+		quoted := make([]string, len(v.Addrs))
+		for i, a := range v.Addrs {
 			quoted[i] = fmt.Sprintf("%q", a)
 		}
 		t.cfg.Recorder.Eventf(obj, corev1.EventTypeNormal, eventAllocated, "Assigned IP [%s]", strings.Join(quoted, " "))
@@ -119,37 +128,37 @@ func (t *term) tell(obj *corev1.Service, v verdict, sameAddrs, sameCond bool) {
 	if sameCond {
 		return
 	}
-	switch v.reason {
-	case reasonRefused, reasonNoConfig:
+	switch v.Reason {
+	case explain.ReasonRefused, explain.ReasonNoConfig:
 		t.cfg.Recorder.Eventf(obj, corev1.EventTypeWarning, eventFailed,
-			"Failed to allocate IP for %q: %s", obj.Namespace+"/"+obj.Name, v.message)
-	case reasonInvalidRequest:
-		t.cfg.Recorder.Eventf(obj, corev1.EventTypeWarning, eventInvalid, "invalid requested loadbalancer IPs: %s", v.message)
-	case reasonStranded:
-		t.cfg.Recorder.Event(obj, corev1.EventTypeWarning, eventStranded, v.message)
+			"Failed to allocate IP for %q: %s", obj.Namespace+"/"+obj.Name, v.Message)
+	case explain.ReasonInvalidRequest:
+		t.cfg.Recorder.Eventf(obj, corev1.EventTypeWarning, eventInvalid, "invalid requested loadbalancer IPs: %s", v.Message)
+	case explain.ReasonStranded:
+		t.cfg.Recorder.Event(obj, corev1.EventTypeWarning, eventStranded, v.Message)
 	}
 }
 
-func condition(v verdict) metav1.Condition {
+func condition(v explain.Decision) metav1.Condition {
 	c := metav1.Condition{
-		Type: kube.ConditionAllocated, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message,
+		Type: kube.ConditionAllocated, Status: metav1.ConditionFalse, Reason: v.Reason, Message: v.Message,
 		LastTransitionTime: metav1.Now(),
 	}
-	if v.content {
+	if v.Content {
 		c.Status = metav1.ConditionTrue
 	}
 	return c
 }
 
 // allocatedFrom returns the value of kube.AnnotationAllocatedFrom: one pool, or one for each address if they differ.
-func allocatedFrom(v verdict) string {
-	if len(v.addrs) == 0 {
+func allocatedFrom(v explain.Decision) string {
+	if len(v.Addrs) == 0 {
 		return ""
 	}
-	if len(slices.Compact(slices.Clone(v.pools))) == 1 {
-		return v.pools[0]
+	if len(slices.Compact(slices.Clone(v.Pools))) == 1 {
+		return v.Pools[0]
 	}
-	return strings.Join(v.pools, ",")
+	return strings.Join(v.Pools, ",")
 }
 
 // statusPatch returns a strategic merge patch. It leaves alone what is not ours, the conditions of others for example, and
@@ -181,6 +190,7 @@ func clearPatch(obj *corev1.Service) []byte {
 			"conditions": []map[string]string{
 				{"type": kube.ConditionAllocated, "$patch": "delete"},
 				{"type": kube.ConditionConflict, "$patch": "delete"},
+				{"type": kube.ConditionAnnounced, "$patch": "delete"},
 			},
 		},
 	})

@@ -1,14 +1,11 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/ipam"
 	"github.com/invar-lb/invar/pkg/kube"
 )
@@ -36,19 +34,20 @@ var gossipKey = key{Name: "gossip"}
 // goroutines only put keys in the queue and results in the channel.
 type term struct {
 	*Controller
-	alloc     *ipam.Allocator
-	queue     workqueue.TypedRateLimitingInterface[key]
-	results   chan result
-	writes    sync.WaitGroup
-	writing   chan struct{}                // a place for each write under way
-	deadline  func() time.Time             // until when a write may be under way
-	pools     bool                         // a configuration is in force
-	frozen    error                        // why nothing new is handed out; nil: it is
-	waiting   map[key]time.Time            // Services that were refused something, with their creation
-	sent      map[key]shown                // what Services were last made to show
-	conflicts map[netip.Addr]string        // addresses that foreign hosts use, in words
-	hear      func() map[netip.Addr]string // what conflicts are now
-	stranded  map[key]int                  // Services with addresses outside every pool, with the number of these
+	alloc    *ipam.Allocator
+	queue    workqueue.TypedRateLimitingInterface[key]
+	results  chan result
+	writes   sync.WaitGroup
+	writing  chan struct{}     // a place for each write under way
+	deadline func() time.Time  // until when a write may be under way
+	pools    bool              // a configuration is in force
+	frozen   error             // why nothing new is handed out; nil: it is
+	waiting  map[key]time.Time // Services that were refused something, with their creation
+	sent     map[key]shown     // what Services were last made to show
+	word     word              // what the speakers say, as heard last
+	hear     func() word       // what they say now
+	pace     pace              // when who announces is written down
+	stranded map[key]int       // Services with addresses outside every pool, with the number of these
 }
 
 func newTerm(c *Controller) *term {
@@ -61,6 +60,7 @@ func newTerm(c *Controller) *term {
 		waiting:    map[key]time.Time{},
 		sent:       map[key]shown{},
 		stranded:   map[key]int{},
+		pace:       newPace(),
 		hear:       c.heard,
 	}
 }
@@ -94,6 +94,8 @@ func (t *term) run(ctx context.Context) error {
 			t.handle(ctx, k)
 		case r := <-t.results:
 			t.finish(r)
+		case ask := <-t.asks:
+			ask(t)
 		case <-t.gossip.news:
 			t.queue.Add(gossipKey)
 		}
@@ -164,7 +166,7 @@ func olderFirst(a, b *corev1.Service) int {
 }
 
 func byAge(a key, createdA time.Time, b key, createdB time.Time) int {
-	return cmp.Or(createdA.Compare(createdB), strings.Compare(a.String(), b.String()))
+	return explain.ByAge(a.String(), createdA, b.String(), createdB)
 }
 
 // adoptAll takes in every address that a Service shows. It asks the API server and not the cache, which may not have
@@ -184,16 +186,16 @@ func (t *term) adoptAll(ctx context.Context) error {
 	slices.SortFunc(services, olderFirst) // if two show one address, it is the older one's
 	for _, s := range services {
 		svc := kube.ServiceOf(s)
-		if t.serves(s, svc) && len(svc.Ingress) > 0 {
-			t.adopt(svc)
+		if t.serves(s, svc) {
+			t.adopt(t.applicant(svc, s))
 		}
 	}
 	return nil
 }
 
-func (t *term) adopt(svc kube.Service) {
-	if err := t.alloc.Adopt(t.request(svc), svc.Ingress); err != nil {
-		t.cfg.Logger.Warn("address not adopted", "service", svc.Name.String(), "err", err)
+func (t *term) adopt(a *explain.Applicant) {
+	if err := a.Adopt(t.alloc); err != nil {
+		t.cfg.Logger.Warn("address not adopted", "service", a.Service, "err", err)
 	}
 }
 
@@ -210,7 +212,7 @@ func (t *term) handle(ctx context.Context, k key) {
 	case configKey:
 		t.loadConfig()
 	case gossipKey:
-		t.loadConflicts()
+		t.loadWord()
 	default:
 		w = t.sync(k)
 	}

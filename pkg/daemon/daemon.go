@@ -32,6 +32,7 @@ var Version = "devel"
 type Options struct {
 	Host       string // address of the HTTP endpoint; empty: all
 	Port       int    // port of the HTTP endpoint
+	StatePort  int    // port on the loopback interface to serve the state on; 0: it is not served
 	Config     string // name of the ConfigMap
 	Namespace  string // namespace of the ConfigMap and of the speakers
 	Kubeconfig string // empty: the pod's service account
@@ -48,6 +49,7 @@ type Options struct {
 func (o *Options) Register(fs *flag.FlagSet, env func(string) string) {
 	fs.StringVar(&o.Host, "host", env("METALLB_HOST"), "`address` to serve metrics and probes on (default all)")
 	fs.IntVar(&o.Port, "port", 7472, "`port` to serve metrics and probes on")
+	fs.IntVar(&o.StatePort, "state-port", defaultStatePort, "`port` on 127.0.0.1 to serve the state on, 0 for none")
 	fs.StringVar(&o.Config, "config", "config", "`name` of the ConfigMap with the address pools")
 	fs.StringVar(&o.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the ConfigMap (default the pod's own)")
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", "", "`path` of a kubeconfig, to run outside a cluster")
@@ -63,6 +65,9 @@ func (o *Options) Register(fs *flag.FlagSet, env func(string) string) {
 func (o *Options) Check() error {
 	if o.Port < 1 || o.Port > 65535 {
 		return fmt.Errorf("--port=%d: want 1 to 65535", o.Port)
+	}
+	if o.StatePort < 0 || o.StatePort > 65535 || o.StatePort == o.Port {
+		return fmt.Errorf("--state-port=%d: want 0 (none) or 1 to 65535, and not that of --port", o.StatePort)
 	}
 	if o.Namespace == "" {
 		o.Namespace = podNamespace()
@@ -181,21 +186,26 @@ func (o *Options) Serve(reg *prometheus.Registry, ready func() error) Task {
 		fmt.Fprintln(w, "ok")
 	})
 	return func(ctx context.Context) error {
-		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
-		if err != nil {
-			return fmt.Errorf("serve metrics and probes: %w", err)
-		}
-		stopped := context.AfterFunc(ctx, func() {
-			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-			defer cancel()
-			_ = srv.Shutdown(sctx) // what is still open then is cut off by exit
-		})
-		defer stopped()
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve metrics and probes: %w", err)
-		}
-		return nil
+		return serveHTTP(ctx, "metrics and probes", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)), mux)
 	}
+}
+
+// serveHTTP serves h on addr until ctx is done. what names it in errors.
+func serveHTTP(ctx context.Context, what, addr string, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", what, err)
+	}
+	stopped := context.AfterFunc(ctx, func() {
+		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		_ = srv.Shutdown(sctx) // what is still open then is cut off by exit
+	})
+	defer stopped()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", what, err)
+	}
+	return nil
 }

@@ -23,7 +23,7 @@ import (
 func TestOptions(t *testing.T) {
 	env := map[string]string{"METALLB_HOST": "192.168.1.11", "METALLB_NAMESPACE": "metallb-system"}
 	defaults := Options{
-		Host: "192.168.1.11", Port: 7472, Config: "config", Namespace: "metallb-system", LogLevel: "info", SecretName: "memberlist",
+		Host: "192.168.1.11", Port: 7472, StatePort: 7471, Config: "config", Namespace: "metallb-system", LogLevel: "info", SecretName: "memberlist",
 	}
 	opts := []cmp.Option{cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(Options{})}
 	tests := []struct {
@@ -50,6 +50,11 @@ func TestOptions(t *testing.T) {
 			wantErr: `--ml-bindport="0" (or METALLB_ML_BIND_PORT): want 1 to 65535`,
 		},
 		{name: "bad port", args: []string{"--port=70000"}, wantErr: "--port=70000: want 1 to 65535"},
+		{name: "no state", args: []string{"--state-port=0"}, want: func(o Options) Options { o.StatePort = 0; return o }},
+		{
+			name: "state on the port of metrics", args: []string{"--state-port=7472"},
+			wantErr: "--state-port=7472: want 0 (none) or 1 to 65535, and not that of --port",
+		},
 		{
 			name: "bad level", args: []string{"--log-level=loud"},
 			wantErr: `--log-level="loud": want all, debug, info, warn, error or none`,

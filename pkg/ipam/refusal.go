@@ -21,6 +21,7 @@ const (
 	ReasonNotForService   // the pool's service selectors leave the Service out
 	ReasonNoFamily        // the pool has no address of the family
 	ReasonOnRequestOnly   // the pool has auto-assign: false and wasn't requested
+	ReasonNotAskedFor     // the Service asks for another pool, or for an address that is not in this one; only from Survey
 	ReasonExhausted       // every address is in use, and none may be shared
 
 	ReasonNotInPool       // the address lies in no pool
@@ -78,7 +79,7 @@ type PoolRefusal struct {
 	OneFamily    bool     // the pool has addresses of one family only, so text needn't name it
 	Sharing      bool     // the Service may share, for ReasonExhausted
 	Namespace    string   // the Service's, for ReasonNotForNamespace
-	Requested    string   // the requested pool, for ReasonOtherPool
+	Requested    string   // the requested pool, for ReasonOtherPool; or address, for ReasonNotAskedFor
 	Conflict     Conflict // for the reasons about holders
 }
 
@@ -93,6 +94,18 @@ func (r PoolRefusal) String() string {
 		return fmt.Sprintf("address %s: %s", r.Addr, r.addrText())
 	default:
 		return fmt.Sprintf("pool %s: %s", r.Pool, r.poolText())
+	}
+}
+
+// Why returns the reason without naming the pool or address it is about, for example "10 of 10 addresses in use".
+func (r PoolRefusal) Why() string {
+	switch {
+	case r.Reason == ReasonNoFamilies || r.Reason == ReasonNoPools:
+		return r.String()
+	case r.Addr.IsValid():
+		return r.addrText()
+	default:
+		return r.poolText()
 	}
 }
 
@@ -127,6 +140,8 @@ func (r PoolRefusal) poolText() string {
 		return "not for a Service with these labels"
 	case ReasonNoFamily:
 		return fmt.Sprintf("no %s addresses", r.Family)
+	case ReasonNotAskedFor:
+		return "the Service asks for " + r.Requested
 	case ReasonOnRequestOnly:
 		return "only on request (auto-assign: false)"
 	default:

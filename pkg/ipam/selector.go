@@ -1,6 +1,11 @@
 package ipam
 
-import "slices"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // A Selector chooses objects by their labels, with the meaning of Kubernetes' LabelSelector: all MatchLabels and all
 // MatchExpressions must hold. The empty Selector matches everything.
@@ -62,4 +67,33 @@ func (r Requirement) Matches(labels map[string]string) bool {
 // matchesAny reports whether one of the selectors matches labels.
 func matchesAny(selectors []Selector, labels map[string]string) bool {
 	return slices.ContainsFunc(selectors, func(s Selector) bool { return s.Matches(labels) })
+}
+
+// String returns the selector in kubectl's form, such as "app=web,tier in (a,b),!legacy"; "everything" if it is empty.
+func (s Selector) String() string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(s.MatchLabels)) {
+		parts = append(parts, key+"="+s.MatchLabels[key])
+	}
+	for _, r := range s.MatchExpressions {
+		parts = append(parts, r.String())
+	}
+	if len(parts) == 0 {
+		return "everything"
+	}
+	return strings.Join(parts, ",")
+}
+
+// String returns the requirement in kubectl's form.
+func (r Requirement) String() string {
+	switch r.Operator {
+	case OperatorExists:
+		return r.Key
+	case OperatorDoesNotExist:
+		return "!" + r.Key
+	case OperatorNotIn:
+		return fmt.Sprintf("%s notin (%s)", r.Key, strings.Join(r.Values, ","))
+	default:
+		return fmt.Sprintf("%s in (%s)", r.Key, strings.Join(r.Values, ","))
+	}
 }

@@ -7,10 +7,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/invar-lb/invar/pkg/config"
+	"github.com/invar-lb/invar/pkg/explain"
 )
 
-// configKey is the key of the ConfigMap's data that holds the configuration.
-const configKey = "config"
+// ConfigKey is the key of the ConfigMap's data that holds the configuration.
+const ConfigKey = "config"
 
 // ConfigSource reads the configuration out of its ConfigMap and remembers the last good one. It is not safe for
 // concurrent use.
@@ -51,11 +52,25 @@ func (s *ConfigSource) Load() (cfg *config.Config, changed bool, err error) {
 	return s.good, true, s.err
 }
 
+// State returns what the last Load found, for people to read.
+func (s *ConfigSource) State() (c explain.Config) {
+	if s.err != nil {
+		c.Error = s.err.Error()
+	}
+	if s.good != nil {
+		c.Pools = len(s.good.Pools)
+		for _, w := range s.good.Warnings {
+			c.Warnings = append(c.Warnings, w.Error())
+		}
+	}
+	return c
+}
+
 func (s *ConfigSource) parse(cm *corev1.ConfigMap) error {
 	if cm == nil {
 		return fmt.Errorf("ConfigMap %s does not exist", s.name)
 	}
-	cfg, err := config.Parse(cm.Data[configKey])
+	cfg, err := config.Parse(cm.Data[ConfigKey])
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,10 @@ const ConditionAllocated = "invar.io/AddressAllocated"
 // cluster uses an address of the Service.
 const ConditionConflict = "invar.io/AddressConflict"
 
+// ConditionAnnounced is the type of the condition in Service status by which the controller says which node announces the Service's
+// addresses, and on which interfaces.
+const ConditionAnnounced = "invar.io/Announced"
+
 // Service is what Invar reads of a core/v1 Service of type LoadBalancer.
 type Service struct {
 	Name   cache.ObjectName

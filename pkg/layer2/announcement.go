@@ -44,6 +44,8 @@ type AddressState struct {
 	// Tentative repeats [Announcement.Tentative]; Free is [Announcer.Free].
 	Tentative bool `json:"tentative,omitempty"`
 	Free      bool `json:"free,omitempty"`
+	// Quiet repeats [Announcement.Quiet].
+	Quiet bool `json:"quiet,omitempty"`
 	// Reason says why no interface does.
 	Reason string `json:"reason,omitempty"`
 	// Requests, Answers and Announcements count the frames since the address became desired.

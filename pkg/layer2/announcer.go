@@ -219,6 +219,13 @@ func (a *Announcer) CanCarry(addr netip.Addr, announcement Announcement) (bool, 
 	return len(working) > 0, reason
 }
 
+// Carriers returns the names of the interfaces of this node that can carry addr now, or why there are none.
+func (a *Announcer) Carriers(addr netip.Addr, announcement Announcement) (names []string, reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.answering(addr.Unmap(), announcement)
+}
+
 // answering returns the names of the interfaces that can carry addr and whose responders work, or the reason why there
 // are none. The caller holds a.mu.
 func (a *Announcer) answering(addr netip.Addr, announcement Announcement) (working []string, reason string) {
@@ -258,7 +265,7 @@ func (a *Announcer) State() State {
 		c := a.counters[addr]
 		state := AddressState{
 			Address: addr, Requests: c.Requests.Load(), Answers: c.Answers.Load(), Announcements: c.Announcements.Load(),
-			Tentative: a.desired[addr].Tentative, Free: a.guard.free(addr),
+			Tentative: a.desired[addr].Tentative, Free: a.guard.free(addr), Quiet: a.desired[addr].Quiet,
 		}
 		state.Interfaces, state.Reason = a.answering(addr, a.desired[addr])
 		s.Addresses = append(s.Addresses, state)

@@ -21,6 +21,8 @@ const (
 	messageReport = 2
 	// messageState: other messages, each after its length as uvarint.
 	messageState = 3
+	// messageHoldings: all that one node announces, as JSON.
+	messageHoldings = 4
 )
 
 // maxMessage bounds a message that must fit in one datagram beside memberlist's own overhead (UDPBufferSize is 1400).
@@ -67,12 +69,16 @@ func encodeDatagrams(claims []election.Claim) [][]byte {
 	return out
 }
 
-func encodeReport(r report) []byte {
-	b, err := json.Marshal(r)
+func encodeReport(r report) []byte { return encodeJSON(messageReport, r) }
+
+func encodeHoldings(h *holdings) []byte { return encodeJSON(messageHoldings, h) }
+
+func encodeJSON(kind byte, v any) []byte {
+	b, err := json.Marshal(v)
 	if err != nil {
-		panic("membership: a report is no JSON: " + err.Error())
+		panic("membership: a message is no JSON: " + err.Error())
 	}
-	return append([]byte{messageReport}, b...)
+	return append([]byte{kind}, b...)
 }
 
 // encodeState returns the message that carries all that a node knows.
@@ -91,8 +97,9 @@ func encodeState(claims []election.Claim, reports []report) []byte {
 
 // message is what a message says.
 type message struct {
-	claims  []election.Claim
-	reports []report
+	claims   []election.Claim
+	reports  []report
+	holdings []holdings
 }
 
 // decode reads any message. Whatever it is given, it returns either what that says or an error, and never takes more
@@ -113,7 +120,7 @@ func decode(msg []byte) (m message, err error) {
 	return m, d.err
 }
 
-// add reads a message of claims or a report. Of what a later version may have invented it takes nothing.
+// add reads a message that is no state. Of what a later version may have invented it takes nothing.
 func (m *message) add(msg []byte) (err error) {
 	if len(msg) == 0 {
 		return errTruncated
@@ -129,7 +136,12 @@ func (m *message) add(msg []byte) (err error) {
 			return fmt.Errorf("read report: %w", err)
 		}
 		m.reports = append(m.reports, r)
-		return nil
+	case messageHoldings:
+		var h holdings
+		if err := json.Unmarshal(msg[1:], &h); err != nil {
+			return fmt.Errorf("read holdings: %w", err)
+		}
+		m.holdings = append(m.holdings, h)
 	}
 	return nil
 }

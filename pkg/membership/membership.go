@@ -57,13 +57,14 @@ type Members struct {
 	attendance    *attendance
 	stopAttending context.CancelFunc
 
-	mu      sync.Mutex // guards the fields below; never held while calling memberlist
-	meta    Meta
-	ledger  *election.Ledger
-	reports *reports
-	dying   map[string]bool             // members that memberlist takes for dead since a moment ago
-	members map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
-	lost    bool                        // the last member that went did so without a word
+	mu       sync.Mutex // guards the fields below; never held while calling memberlist
+	meta     Meta
+	ledger   *election.Ledger
+	reports  *reports
+	holdings map[string]*holdings        // by node: this one's own, and if this is an observer those of the others
+	dying    map[string]bool             // members that memberlist takes for dead since a moment ago
+	members  map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
+	lost     bool                        // the last member that went did so without a word
 }
 
 // DeriveKey turns the text of Secret memberlist into an AES-256 key (HKDF, RFC 5869, with SHA-256).
@@ -79,7 +80,7 @@ func Start(cfg Config) (*Members, error) {
 	m := &Members{
 		cfg: cfg, meta: cfg.Meta, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
 		reports: newReports(cfg.Node, uint64(time.Now().UnixNano()), cfg.Meta), members: map[string]*memberlist.Node{},
-		dying: map[string]bool{},
+		dying: map[string]bool{}, holdings: map[string]*holdings{},
 	}
 	var err error
 	if m.keys, err = newKeys(cfg.Key); err != nil {
@@ -362,10 +363,12 @@ func (m *Members) send(n *memberlist.Node, msg []byte) {
 func (m *Members) greet(n *memberlist.Node) {
 	m.mu.Lock()
 	msgs := append(encodeDatagrams(m.ledger.Own()), encodeReport(m.reports.of[m.cfg.Node]))
+	own := m.holdings[m.cfg.Node]
 	m.mu.Unlock()
 	for _, msg := range msgs {
 		m.send(n, msg)
 	}
+	m.confide(n, own)
 }
 
 // stopHelpers ends what runs beside memberlist.
@@ -412,11 +415,12 @@ func (m *Members) receive(msg []byte) {
 	for _, r := range m.reports.merge(got.reports) {
 		tell = append(tell, encodeReport(r))
 	}
+	news := m.hear(got.holdings)
 	m.mu.Unlock()
 	for _, msg := range tell {
 		m.queue.QueueBroadcast(broadcast(msg))
 	}
-	if len(tell) > 0 {
+	if len(tell) > 0 || news {
 		m.cfg.OnChange()
 	}
 }

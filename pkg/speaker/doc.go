@@ -12,6 +12,9 @@
 // Beside it run the wire watch (watch.go), which asks other nodes each 80 ms and makes the worker look when one falls silent,
 // and a writer that saves what is known for a restart while the API server is away (state.go).
 //
+// What it knows and does can be asked for ([Speaker.State], inspect.go): it is worked out when somebody asks. The controller hears
+// what this node announces in the gossip (report.go).
+//
 // What this node knows may be from the past: it was paused, its link was down, it lost sight of its peers. Then it answers for
 // nothing until it has exchanged claims with a peer, or, with none in reach, until a short fence is over (rejoin.go). If the
 // speakers can't talk to each other at all, though they live, it follows the list of the API server (blocked.go).

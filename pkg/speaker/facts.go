@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/config"
 	"github.com/invar-lb/invar/pkg/election"
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
@@ -53,23 +55,14 @@ func gather(in inputs) facts {
 	}
 	eligible := map[netip.Addr][]string{}
 	prefer := map[netip.Addr]string{}
-	for _, svc := range in.services {
-		if svc.Class != in.class {
-			continue
+	for c := range in.claimants() {
+		addr := c.addr
+		f.services[addr] = append(f.services[addr], c.service.Name)
+		eligible[addr] = union(eligible[addr], in.eligible(candidates, &c))
+		if p := c.service.AnnounceFrom; p != "" && (prefer[addr] == "" || p < prefer[addr]) {
+			prefer[addr] = p // of several, the same on every node
 		}
-		for _, addr := range svc.Ingress {
-			pool := poolOf(in.pools, addr)
-			if pool == nil && svc.AllocatedFrom == "" {
-				continue // in no pool, and not given by us either: somebody else's
-			}
-			f.services[addr] = append(f.services[addr], svc.Name)
-			able := in.able(in.eligible(candidates, svc, pool), addr, announcement(pool))
-			eligible[addr] = union(eligible[addr], able)
-			if p := svc.AnnounceFrom; p != "" && (prefer[addr] == "" || p < prefer[addr]) {
-				prefer[addr] = p // of several, the same on every node
-			}
-			f.announce[addr] = announcement(pool)
-		}
+		f.announce[addr] = announcement(c.pool)
 	}
 	for addr := range f.services {
 		f.addresses = append(f.addresses, election.Address{Addr: addr, Eligible: eligible[addr], Prefer: prefer[addr]})
@@ -78,14 +71,33 @@ func gather(in inputs) facts {
 	return f
 }
 
-// candidates returns the nodes that may announce anything at all, sorted: a live speaker that is able to, on a node that
-// is neither excluded nor without network.
+// claimants returns the addresses that Services show and that are ours, each as often as a Service shows it.
+func (in *inputs) claimants() iter.Seq[claimant] {
+	return func(yield func(claimant) bool) {
+		for i := range in.services {
+			svc := &in.services[i]
+			if svc.Class != in.class || len(svc.Ingress) == 0 {
+				continue
+			}
+			serving := in.serving(svc.Name)
+			for _, addr := range svc.Ingress {
+				pool := poolOf(in.pools, addr)
+				if pool == nil && svc.AllocatedFrom == "" {
+					continue // in no pool, and not given by us either: somebody else's
+				}
+				if !yield(claimant{addr, svc, serving, pool}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// candidates returns the nodes that may announce anything at all, sorted.
 func (in *inputs) candidates() []string {
 	var names []string
 	for _, p := range in.peers {
-		node, known := in.nodes[p.Name]
-		excluded := node.Excluded && !in.ignoreExclude
-		if p.Meta.Announcing && (!known || !excluded && !node.NetworkUnavailable) {
+		if in.unfit(p) == explain.BarNone {
 			names = append(names, p.Name)
 		}
 	}
@@ -93,41 +105,56 @@ func (in *inputs) candidates() []string {
 	return names
 }
 
-// eligible returns the candidates that may announce an address of svc. A Service without a serving endpoint is announced
-// by nobody; with externalTrafficPolicy Local only nodes with such an endpoint will do.
-func (in *inputs) eligible(candidates []string, svc kube.Service, pool *config.Pool) []string {
-	serving := in.serving(svc.Name)
-	if !serving.Any {
-		return nil
+// unfit returns why the node of a live speaker may announce nothing at all: the speaker is not able to, or the node is excluded
+// or without network.
+func (in *inputs) unfit(p membership.Peer) explain.Bar {
+	node := in.nodes[p.Name] // if it is not known, nothing is held against it
+	switch {
+	case !p.Meta.Announcing:
+		return explain.BarUnable
+	case node.Excluded && !in.ignoreExclude:
+		return explain.BarExcluded
+	case node.NetworkUnavailable:
+		return explain.BarNoNetwork
 	}
-	selected := pool != nil && len(pool.NodeSelectors) > 0
-	if !svc.Local && !selected {
-		return candidates
-	}
-	var names []string
-	for _, name := range candidates {
-		if svc.Local && !serving.Nodes[name] {
-			continue
-		}
-		if selected && !pool.SelectsNode(in.nodes[name].Labels) {
-			continue
-		}
-		names = append(names, name)
-	}
-	return names
+	return explain.BarNone
 }
 
-// able returns those of nodes that can carry addr. If that is all of them, it is the same slice: then most addresses share
-// one.
-func (in *inputs) able(nodes []string, addr netip.Addr, how layer2.Announcement) []string {
-	unable := func(node string) bool {
-		abilities, known := in.abilities[node]
-		return known && !abilities.CanCarry(addr, how.Interfaces)
+// claimant is an address as one Service shows it.
+type claimant struct {
+	addr    netip.Addr
+	service *kube.Service
+	serving kube.Serving
+	pool    *config.Pool // nil: it lies in none
+}
+
+// bar returns why a candidate may not announce the address. A Service without a serving endpoint is announced by nobody; with
+// externalTrafficPolicy Local only nodes with such an endpoint will do.
+func (in *inputs) bar(node string, c *claimant) explain.Bar {
+	switch abilities, known := in.abilities[node]; {
+	case !c.serving.Any:
+		return explain.BarNoEndpoint
+	case c.service.Local && !c.serving.Nodes[node]:
+		return explain.BarNotLocal
+	case c.pool != nil && len(c.pool.NodeSelectors) > 0 && !c.pool.SelectsNode(in.nodes[node].Labels):
+		return explain.BarNotSelected
+	case known && !abilities.CanCarry(c.addr, announcement(c.pool).Interfaces):
+		return explain.BarNoInterface
 	}
-	if !slices.ContainsFunc(nodes, unable) {
-		return nodes
+	return explain.BarNone
+}
+
+// eligible returns the candidates that may announce the address. If that is all of them, it is the same slice: then most
+// addresses share one.
+func (in *inputs) eligible(candidates []string, c *claimant) []string {
+	barred := func(node string) bool { return in.bar(node, c) != explain.BarNone }
+	if !c.serving.Any || len(candidates) == 0 {
+		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(nodes), unable)
+	if !slices.ContainsFunc(candidates, barred) {
+		return candidates
+	}
+	return slices.DeleteFunc(slices.Clone(candidates), barred)
 }
 
 func poolOf(pools []config.Pool, addr netip.Addr) *config.Pool {

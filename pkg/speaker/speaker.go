@@ -48,6 +48,7 @@ type Config struct {
 	LBClass   string // spec.loadBalancerClass to serve; empty: Services without one
 	// IgnoreExclude lets nodes announce in spite of label node.kubernetes.io/exclude-from-external-load-balancers.
 	IgnoreExclude bool
+	Version       string // of this build, to tell who asks
 	// ExcludeInterfaces are patterns of interface names that carry nothing; nil: the usual ones.
 	ExcludeInterfaces []*regexp.Regexp
 	BindAddr          netip.Addr // address to talk to peers on
@@ -60,6 +61,7 @@ type Config struct {
 // Speaker is the speaker of one node.
 type Speaker struct {
 	cfg       Config
+	began     time.Time
 	announcer *layer2.Announcer
 	members   *membership.Members
 	watch     *watch
@@ -72,6 +74,8 @@ type Speaker struct {
 
 	source  *kube.ConfigSource
 	changed chan struct{} // of size 1: something changed, look at everything
+	asks    chan func()   // to be run by work, between two looks
+	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
 	beat    chan struct{} // of size 1: time has passed; the clock of the wire watch, for two clocks would wake this process twice
 	started atomic.Bool
@@ -83,7 +87,9 @@ type Speaker struct {
 	draining  bool
 	lonely    bool // no peer is a member, though some are ready
 	blocked   blockage
-	announced map[announced]bool
+	announced map[announced]time.Time // since when
+	peers     []membership.Peer       // that lived when this speaker looked last
+	moves     moves
 	conflicts map[netip.Addr]layer2.MAC // of which Events have told
 	known     *acquaintances
 }
@@ -93,6 +99,7 @@ func New(cfg Config) *Speaker {
 	cfg.Port = cmp.Or(cfg.Port, membership.DefaultPort)
 	s := &Speaker{
 		cfg:        cfg,
+		began:      time.Now(),
 		services:   kube.Services(cfg.Client),
 		slices:     kube.EndpointSlices(cfg.Client),
 		nodes:      kube.Nodes(cfg.Client),
@@ -100,12 +107,14 @@ func New(cfg Config) *Speaker {
 		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
 		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, kube.SpeakerService),
 		changed:    make(chan struct{}, 1),
+		asks:       make(chan func()),
+		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
 		beat:       make(chan struct{}, 1),
 		watch:      newWatch(),
 		phases:     newPhases(),
 		node:       election.NewNode(cfg.Node, membership.MinDetection),
-		announced:  map[announced]bool{},
+		announced:  map[announced]time.Time{},
 		conflicts:  map[netip.Addr]layer2.MAC{},
 		known:      newAcquaintances(),
 	}
@@ -169,6 +178,7 @@ func (s *Speaker) work(ctx context.Context) error {
 	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
 	helpers.Go(func() { s.keepWatch(ctx) })
 	helpers.Go(func() { s.keepState(ctx) })
+	helpers.Go(func() { s.keepTelling(ctx) })
 	s.members.JoinAll(ctx, s.listed, startWait)
 	s.started.Store(true)
 	s.kick()
@@ -240,6 +250,8 @@ func (s *Speaker) loop(ctx context.Context) {
 			due = true
 		case <-s.beat:
 			due = !s.again.IsZero() && !time.Now().Before(s.again)
+		case ask := <-s.asks:
+			ask()
 		}
 		switch { // a pause may end with a change: which of the two comes first is chance
 		case s.node.Beat(time.Now()):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/config"
 	"github.com/invar-lb/invar/pkg/election"
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/layer2"
 	"github.com/invar-lb/invar/pkg/membership"
@@ -39,6 +40,7 @@ func (s *Speaker) sync() {
 func (s *Speaker) look() (facts, election.View) {
 	members := s.members.Peers()
 	peers, blocked := s.present(members)
+	s.peers = peers
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	in := s.inputs(peers)
 	own := s.acquaint(members, &in, blocked)
@@ -137,7 +139,7 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		a.Tentative = true
 		desired[addr] = a
 	}
-	s.phases.take(d.Moves, s.watch.silentSince)
+	s.phases.take(d.Moves, func(node string) time.Time { since, _ := s.watch.silentSince(node); return since })
 	s.announcer.Set(desired)
 	s.members.Claim(d.Claims)
 	s.noteDuplicates(func(addr netip.Addr) bool { a, ok := desired[addr]; return ok && !a.Tentative })
@@ -146,6 +148,7 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		s.announcer.Reannounce(contested...)
 	}
 	s.report(f, desired)
+	poke(s.telling)
 	s.reportConflicts(f)
 }
 
@@ -153,13 +156,16 @@ func (s *Speaker) act(f facts, d election.Decision) {
 func (s *Speaker) noteMoves(moves []election.Move) {
 	s.cfg.Metrics.claims.Add(float64(len(moves)))
 	for _, m := range moves {
-		s.cfg.Metrics.moves.WithLabelValues(string(m.Cause)).Inc()
-		if m.Cause == election.CauseFirst {
-			continue
+		move := explain.Move{At: time.Now(), Addr: m.Addr, From: m.From, To: m.To, Cause: string(m.Cause)}
+		s.cfg.Metrics.moves.WithLabelValues(move.Cause).Inc()
+		if since, missing := s.watch.silentSince(m.From); m.Cause == election.CauseFailure && !since.IsZero() {
+			claimed := move.At.Sub(since)
+			s.cfg.Metrics.failover.WithLabelValues("claim").Observe(claimed.Seconds())
+			move.Took = missing + claimed
 		}
-		s.cfg.Logger.Info("took over", "ip", m.Addr, "node", m.From, "cause", string(m.Cause))
-		if since := s.watch.silentSince(m.From); m.Cause == election.CauseFailure && !since.IsZero() {
-			s.cfg.Metrics.failover.WithLabelValues("claim").Observe(time.Since(since).Seconds())
+		s.moves.add(move)
+		if m.Cause != election.CauseFirst {
+			s.cfg.Logger.Info("took over", "ip", m.Addr, "node", m.From, "cause", move.Cause)
 		}
 	}
 }

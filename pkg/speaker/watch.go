@@ -26,10 +26,11 @@ type watch struct {
 type target struct {
 	membership.Peer
 	election.Sentry
-	heard  bool      // it has ever answered
-	mute   bool      // its kernel does not answer any more
-	silent bool      // it is mute, or its speaker has ended
-	since  time.Time // of silent
+	heard  bool          // it has ever answered
+	mute   bool          // its kernel does not answer any more
+	silent bool          // it is mute, or its speaker has ended
+	since  time.Time     // of silent
+	took   time.Duration // to find that out
 }
 
 // absence is that of a speaker that Kubernetes lists and that is no member.
@@ -121,7 +122,8 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 		if silent := t.Silent(now); silent != t.silent {
 			t.silent, t.since = silent, now
 			if silent {
-				c.fell = append(c.fell, fall{t.Name, t.Missing(now)})
+				t.took = t.Missing(now)
+				c.fell = append(c.fell, fall{t.Name, t.took})
 			} else {
 				c.back = append(c.back, t.Peer)
 			}
@@ -174,14 +176,14 @@ func (w *watch) hears() (deaf, hears bool) {
 	return deaf, hears
 }
 
-// silentSince returns when node fell silent; zero if it is not.
-func (w *watch) silentSince(node string) time.Time {
+// silentSince returns when node fell silent, zero if it is not, and for how long it had not answered by then.
+func (w *watch) silentSince(node string) (since time.Time, missing time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t := w.targets[node]; t != nil && t.silent {
-		return t.since
+		return t.since, t.took
 	}
-	return time.Time{}
+	return time.Time{}, 0
 }
 
 // keepWatch asks and judges until ctx is done. The peers hear at once of what is new.

@@ -83,7 +83,8 @@ func TestWatch(t *testing.T) {
 	if diff := cmp.Diff([]fall{{"node2", 120 * time.Millisecond}}, fell, cmp.AllowUnexported(fall{})); diff != "" {
 		t.Errorf("node2 is mute (-want +got):\n%s", diff)
 	}
-	if l.silentSince("node2").IsZero() || !l.silentSince("node3").IsZero() {
+	since := func(node string) time.Time { at, _ := l.silentSince(node); return at }
+	if since("node2").IsZero() || !since("node3").IsZero() {
 		t.Error("not only node2 is silent since some time")
 	}
 	l.wantSilent(t, "node2 is mute", false, "node2")

@@ -34,8 +34,9 @@ type Cluster struct {
 	Root string // of the repository
 	Kube kubernetes.Interface
 
-	hosts []Host
-	port  atomic.Uint32 // last port that a connection attempt came from
+	kubeconfig string
+	hosts      []Host
+	port       atomic.Uint32 // last port that a connection attempt came from
 }
 
 // Host is one host of the lab.
@@ -67,7 +68,7 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
-	c.hosts = status.Hosts
+	c.hosts, c.kubeconfig = status.Hosts, status.Kubeconfig
 	if err := c.reservePorts(Client); err != nil {
 		return nil, err
 	}

@@ -13,14 +13,20 @@ type row struct {
 
 // table has a row for each package below cmd and pkg. Rows come before their packages, so one may be missing on disk.
 var table = map[string]row{
-	"cmd/controller": {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/controller"}, kubernetes: true},
-	"cmd/speaker":    {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/speaker"}, kubernetes: true},
-	"cmd/invar":      {imports: []string{"pkg/kube", "pkg/explain"}, kubernetes: true},
+	"cmd/controller": {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/controller", "pkg/explain"}, kubernetes: true},
+	"cmd/speaker":    {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/speaker", "pkg/explain"}, kubernetes: true},
+	"cmd/invar": {
+		kubernetes: true,
+		// The daemons' version is its own, too; texts to check are read offline.
+		imports: []string{"pkg/daemon", "pkg/kube", "pkg/explain", "pkg/config", "pkg/ipam", "pkg/migrate", "pkg/doctor"},
+	},
 
 	"pkg/ipam":     {pure: true},
 	"pkg/config":   {pure: true, imports: []string{"pkg/ipam"}},
 	"pkg/election": {pure: true},
 	"pkg/explain":  {pure: true, imports: []string{"pkg/config", "pkg/ipam", "pkg/election"}},
+	"pkg/doctor":   {pure: true, imports: []string{"pkg/config", "pkg/explain", "pkg/ipam"}},
+	"pkg/migrate":  {pure: true, imports: []string{"pkg/config", "pkg/ipam"}},
 
 	"pkg/membership": {imports: []string{"pkg/election"}},
 	"pkg/netif":      {},
@@ -30,14 +36,15 @@ var table = map[string]row{
 	"pkg/daemon":           {kubernetes: true}, // klog, which client-go logs to
 	"pkg/kube/api":         {kubernetes: true},
 	"pkg/kube/api/apitest": {kubernetes: true, imports: []string{"pkg/kube/api"}},
-	"pkg/kube":             {kubernetes: true, imports: []string{"pkg/kube/api", "pkg/config"}}, // the ConfigMap's text becomes pools at the border
+	// At the border the ConfigMap's text becomes pools, and a Service a request for addresses.
+	"pkg/kube": {kubernetes: true, imports: []string{"pkg/kube/api", "pkg/config", "pkg/explain", "pkg/ipam"}},
 	"pkg/controller": {
 		kubernetes: true,
 		imports:    []string{"pkg/kube", "pkg/kube/api", "pkg/config", "pkg/ipam", "pkg/explain", "pkg/membership"}, // it listens to the speakers
 	},
 	"pkg/speaker": {
 		kubernetes: true,
-		imports:    []string{"pkg/kube", "pkg/kube/api", "pkg/config", "pkg/election", "pkg/membership", "pkg/layer2"},
+		imports:    []string{"pkg/kube", "pkg/kube/api", "pkg/config", "pkg/election", "pkg/explain", "pkg/membership", "pkg/layer2", "pkg/netif"},
 	},
 }
 

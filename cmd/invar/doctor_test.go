@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestDoctor lets the doctor look at an API server on which every source of facts has a fault, but for the daemons' states.
+func TestDoctor(t *testing.T) {
+	pod := func(namespace, name, more string) string {
+		return `{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"` + namespace + `","name":"` + name + `"` + more + `}`
+	}
+	ready := `"status":{"conditions":[{"type":"Ready","status":"True"}]}`
+	speaker := pod("metallb-system", "speaker-1", `,"labels":{"component":"speaker"}},"spec":{"nodeName":"node1","hostNetwork":true},`+ready)
+	controller := pod("metallb-system", "controller-1", `,"labels":{"component":"controller"}},"spec":{"nodeName":"node1"},`+ready)
+	kubeVIP := pod("kube-system", "kube-vip-node1", `,"annotations":{"kubernetes.io/config.mirror":"x"}},"spec":{"hostNetwork":true,"containers":[
+		{"name":"kube-vip","image":"ghcr.io/kube-vip/kube-vip:v1","env":[{"name":"svc_enable","value":"true"}]}]}`)
+	web := pod("default", "web", `},"status":{"podIPs":[{"ip":"10.0.0.7"}]}`)
+	group := metav1.GroupVersionForDiscovery{GroupVersion: "cilium.io/v2alpha1", Version: "v2alpha1"}
+	objects := map[string]any{
+		"/version":                 map[string]string{"major": "1", "minor": "30", "gitVersion": "v1.30.4"},
+		"/api":                     metav1.APIVersions{Versions: []string{"v1"}},
+		"/apis":                    metav1.APIGroupList{Groups: []metav1.APIGroup{{Name: "cilium.io", Versions: []metav1.GroupVersionForDiscovery{group}, PreferredVersion: group}}},
+		"/apis/cilium.io/v2alpha1": resources("cilium.io/v2alpha1", "ciliuml2announcementpolicies", "ciliumnodes"),
+		"/apis/cilium.io/v2alpha1/ciliuml2announcementpolicies": list("CiliumL2AnnouncementPolicy", "cilium.io/v2alpha1",
+			`{"kind":"CiliumL2AnnouncementPolicy","apiVersion":"cilium.io/v2alpha1","metadata":{"name":"lan"}}`),
+		"/api/v1/nodes": list("Node", "v1", `{"kind":"Node","apiVersion":"v1","metadata":{"name":"node1"},"spec":{"podCIDRs":["10.0.1.0/24"]},
+			"status":{"addresses":[{"type":"InternalIP","address":"10.0.0.5"},{"type":"Hostname","address":"node1"}]}}`),
+		"/api/v1/services": list("Service", "v1", planService(t, "web", 0, "10.0.0.1", func(s *corev1.Service) {
+			s.Annotations = map[string]string{"invar.io/announce-from": "node9"}
+			s.Spec.ClusterIPs = []string{"10.0.0.9", "None"}
+		})),
+		"/apis/networking.k8s.io/v1/servicecidrs": list("ServiceCIDR", "networking.k8s.io/v1",
+			`{"kind":"ServiceCIDR","apiVersion":"networking.k8s.io/v1","metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.0.2.0/24"]}}`),
+		"/api/v1/pods":                           list("Pod", "v1", kubeVIP, web),
+		"/api/v1/namespaces/metallb-system/pods": list("Pod", "v1", speaker, controller),
+		"/api/v1/namespaces/kube-system/configmaps/kube-proxy": json.RawMessage(`{"kind":"ConfigMap","apiVersion":"v1",
+			"metadata":{"name":"kube-proxy","namespace":"kube-system"},"data":{"config.conf":"mode: ipvs\nipvs:\n  strictARP: false\n"}}`),
+		"/api/v1/namespaces/metallb-system/configmaps/config": json.RawMessage(`{"kind":"ConfigMap","apiVersion":"v1",
+			"metadata":{"name":"config"},"data":{"config":"address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/22]}]"}}`),
+		"/apis/apps/v1/deployments": list("Deployment", "apps/v1",
+			`{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"namespace":"metallb-system","name":"controller"},
+			"spec":{"template":{"spec":{"containers":[{"name":"c","image":"ghcr.io/invar-lb/invar:v1"}]}}}}`,
+			`{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"namespace":"other","name":"controller"},
+			"spec":{"template":{"spec":{"containers":[{"name":"c","image":"ghcr.io/invar-lb/invar:v1","args":["--lb-class=example.com/other"]}]}}}}`),
+		"/apis/apps/v1/daemonsets": list("DaemonSet", "apps/v1",
+			`{"kind":"DaemonSet","apiVersion":"apps/v1","metadata":{"namespace":"kube-system","name":"svclb-web",
+			"labels":{"svccontroller.k3s.cattle.io/svcname":"web"}},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"rancher/klipper-lb:v0.4"}]}}}}`),
+	}
+	got := runLine(t, "invar doctor --kubeconfig config", "", map[string]string{"config": apiServer(t, objects)})
+	var seen, unknown []string
+	for line := range strings.Lines(got.Out) {
+		if text, ok := strings.CutPrefix(line, "  seen: "); ok {
+			seen = append(seen, strings.TrimSpace(text))
+		}
+		if strings.HasPrefix(line, "not known: ") {
+			unknown = append(unknown, line)
+		}
+	}
+	want := []string{
+		"the API server is v1.30.4",
+		`Service default/web wants node "node9", which does not exist`,
+		"DaemonSet kube-system/svclb-web, image rancher/klipper-lb:v0.4",
+		"Pod kube-system/kube-vip-node1, image ghcr.io/kube-vip/kube-vip:v1",
+		"CiliumL2AnnouncementPolicy lan",
+		"ConfigMap kube-system/kube-proxy: mode: ipvs, ipvs.strictARP: false",
+		"10.0.0.0/22 overlaps 10.0.0.5/32, node node1",
+		"10.0.0.0/22 overlaps 10.0.0.7/32, pod default/web",
+		"10.0.0.0/22 overlaps 10.0.0.9/32, Service default/web",
+		"10.0.0.0/22 overlaps 10.0.1.0/24, the pods of node node1",
+		"10.0.0.0/22 overlaps 10.0.2.0/24, the range of the Services",
+	}
+	if diff := cmp.Diff(want, seen); diff != "" || got.Code != exitNo || len(unknown) != 2 {
+		t.Errorf("exit code %d, %d things unknown, evidence (-want +got):\n%s\n%s%s", got.Code, len(unknown), diff, got.Out, got.Err)
+	}
+}
+
+func TestIsSet(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want bool
+	}{
+		{"--ignore-exclude-lb", true},
+		{"--port=1 --ignore-exclude-lb=true", true},
+		{"-ignore-exclude-lb", true},
+		{"--ignore-exclude-lb=false", false},
+		{"--ignore-exclude", false},
+	} {
+		spec := corev1.PodSpec{Containers: []corev1.Container{{Args: strings.Fields(tt.args)}}}
+		if got := isSet(&spec, "ignore-exclude-lb"); got != tt.want {
+			t.Errorf("%q: got %v, want %v", tt.args, got, tt.want)
+		}
+	}
+	if isSet(&corev1.PodSpec{}, "ignore-exclude-lb") {
+		t.Error("set in a pod without containers")
+	}
+}
