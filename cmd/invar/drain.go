@@ -55,13 +55,9 @@ func newUndrainCommand(t *tool) *cobra.Command {
 }
 
 func (t *tool) drain(ctx context.Context, name string, wait time.Duration) error {
-	client, err := t.client()
+	client, node, err := t.node(ctx, name)
 	if err != nil {
 		return err
-	}
-	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("get node %s: %w", name, err)
 	}
 	if _, excluded := node.Labels[corev1.LabelNodeExcludeBalancers]; excluded {
 		fmt.Fprintf(t.Out, "%s has the label already\n", name)
@@ -81,13 +77,9 @@ func (t *tool) drain(ctx context.Context, name string, wait time.Duration) error
 }
 
 func (t *tool) undrain(ctx context.Context, name string, force bool) error {
-	client, err := t.client()
+	client, node, err := t.node(ctx, name)
 	if err != nil {
 		return err
-	}
-	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("get node %s: %w", name, err)
 	}
 	_, excluded := node.Labels[corev1.LabelNodeExcludeBalancers]
 	_, ours := node.Annotations[annotationDrained]
@@ -104,6 +96,19 @@ func (t *tool) undrain(ctx context.Context, name string, force bool) error {
 	}
 	fmt.Fprintf(t.Out, "%s may announce again\n", name)
 	return nil
+}
+
+// node connects to the cluster and returns the node of that name.
+func (t *tool) node(ctx context.Context, name string) (kubernetes.Interface, *corev1.Node, error) {
+	client, err := t.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("get node %s: %w", name, err)
+	}
+	return client, node, nil
 }
 
 // mark sets label and annotation of a node, or removes both if value is nil. Somebody who changed the node meanwhile is not

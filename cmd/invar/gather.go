@@ -29,13 +29,14 @@ type question struct {
 	speakers bool   // ask every speaker, not just if the controller can't tell
 }
 
-// gather asks controllers and speakers. What can't be had is noted in the answer.
+// gather asks controllers and speakers. What can't be had is noted in the answer, which is there even if there is an error.
 func (t *tool) gather(ctx context.Context, client kubernetes.Interface, q question) (*explain.Cluster, error) {
+	c := &explain.Cluster{}
 	pods, err := t.pods(ctx, client)
 	if err != nil {
-		return nil, err
+		c.NoController = err.Error()
+		return c, err
 	}
-	c := &explain.Cluster{}
 	for i := range pods {
 		c.Pods = append(c.Pods, podOf(&pods[i]))
 	}

@@ -70,7 +70,7 @@ func (c *Cluster) Why(s Subject) Why {
 	for _, addr := range s.Addrs {
 		w.Addresses = append(w.Addresses, c.whyAddress(s, addr))
 	}
-	w.Summary, w.Served = summary(&w, decided)
+	w.Summary, w.Served = summary(&w, s, decided)
 	return w
 }
 
@@ -93,7 +93,7 @@ func (c *Cluster) decision(s Subject) Service {
 }
 
 // summary says in a sentence how the Service fares.
-func summary(w *Why, decided Service) (text string, served bool) {
+func summary(w *Why, s Subject, decided Service) (text string, served bool) {
 	var problems []string
 	for _, a := range w.Addresses {
 		if a.Problem != "" {
@@ -114,6 +114,9 @@ func summary(w *Why, decided Service) (text string, served bool) {
 	}
 	var parts []string
 	for _, a := range w.Addresses {
+		if len(a.Holders) == 0 {
+			return "By its conditions it is served: " + s.Announced.Message + ".", true
+		}
 		parts = append(parts, fmt.Sprintf("%s is announced by %s", a.Addr, holdersText(a.Holders)))
 	}
 	return "It is served: " + strings.Join(parts, "; ") + ".", true

@@ -175,6 +175,16 @@ func TestWhy(t *testing.T) {
 			doubts: []string{"Pod speaker-node2 on node node2 can't be asked: no answer within 5s."},
 		},
 		{
+			name: "nothing can be asked, and the conditions are good", served: true,
+			subject: Subject{
+				Name: "shop/web", Type: "LoadBalancer", Addrs: []netip.Addr{vip}, Allocated: Condition{True: true, Reason: "Allocated"},
+				Announced: Condition{True: true, Reason: "Announced", Message: "192.168.1.160 from node node2 on eth0"},
+			},
+			cluster: func() *Cluster { return &Cluster{NoController: "list pods: forbidden"} },
+			summary: "By its conditions it is served: 192.168.1.160 from node node2 on eth0.",
+			doubts:  []string{"The controller can't be asked: list pods: forbidden."},
+		},
+		{
 			name:    "nothing can be asked",
 			subject: Subject{Name: "shop/web", Type: "LoadBalancer", Allocated: Condition{Reason: "Refused", Message: "pool full"}},
 			cluster: func() *Cluster {

@@ -320,6 +320,34 @@ func wantAnnounced(t *testing.T, name, message string) {
 	})
 }
 
+// TestWhyWithoutRights asks as a user who may look at Services only: the conditions have to do, and the page says so.
+func TestWhyWithoutRights(t *testing.T) {
+	create(t, "web", from("node2"))
+	wantAnnounced(t, "web", "192.168.1.160 from node node2 on eth0")
+	if _, err := lab.Kubectl(t.Context(), "create", "clusterrolebinding", "e2e-viewer", "--clusterrole=view", "--user=viewer"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := lab.Kubectl(context.WithoutCancel(t.Context()), "delete", "clusterrolebinding", "e2e-viewer"); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "the conditions are told", func(ctx context.Context) error {
+		a, err := lab.Invar(ctx, "why", "-n", namespace, "web", "--as", "viewer")
+		if err != nil {
+			return err
+		}
+		for _, want := range []string{
+			"By its conditions it is served: 192.168.1.160 from node node2 on eth0.", "! The controller can't be asked: ", "orbidden",
+		} {
+			if a.Code != 0 || !strings.Contains(a.Out, want) {
+				return fmt.Errorf("exit code %d, and no %q:\n%s%s", a.Code, want, a.Out, a.Err)
+			}
+		}
+		return nil
+	})
+}
+
 // TestMove moves an address from node to node, without a gap.
 func TestMove(t *testing.T) {
 	addr, node := announcedService(t, "moved")
