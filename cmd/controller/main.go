@@ -14,6 +14,7 @@ import (
 	"github.com/invar-lb/invar/pkg/daemon"
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/pkg/page"
 )
 
 func main() {
@@ -63,9 +64,10 @@ func run() error {
 		c.Run)
 }
 
-// state serves what the controller says of itself.
+// state serves what the controller says of itself, and the page that shows it.
 func state(c *controller.Controller) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /", page.Handler())
 	mux.Handle("GET "+explain.StatePath, daemon.JSON(c.State))
 	return mux
 }
