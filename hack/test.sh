@@ -10,6 +10,8 @@ hack/deps.sh cc lab browser
 
 section 'units, and packets on real links'
 INVAR_TEST_ROOT=1 INVAR_TEST_BROWSER=1 hack/test-unit.sh
+section 'an image, built twice (once without a cache: minutes)'
+PLATFORMS=amd64 make reproduce
 section 'image and lab (Kubernetes is compiled once: minutes)'
 make image bin/invar lab
 section "the lab's units"
