@@ -4,6 +4,7 @@ FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
+COPY hack/tools hack/tools
 COPY cmd cmd
 COPY pkg pkg
 ARG VERSION=v0.1.0
@@ -11,6 +12,8 @@ ARG TARGETOS=linux
 ARG TARGETARCH
 RUN mkdir /out && CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -buildvcs=false -trimpath \
     -ldflags "-s -w -X github.com/invar-lb/invar/pkg/daemon.Version=$VERSION" -o /out/ ./cmd/controller ./cmd/speaker
+COPY LICENSE /out/
+RUN go run -C hack/tools ./licences -dir /src -texts /out/THIRD_PARTY.txt
 
 FROM scratch
 ARG VERSION=v0.1.0

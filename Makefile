@@ -16,7 +16,7 @@ LDFLAGS := -s -w -X github.com/invar-lb/invar/pkg/daemon.Version=$(VERSION)
 
 # Stamping binaries with git's state would fail in a checkout that belongs to another user, as in containers.
 export GOFLAGS := $(shell go env GOFLAGS) -buildvcs=false
-export VERSION
+export VERSION LDFLAGS
 # What tests and the demo may be told: see `make help`.
 export DEMO_KEEP ?= 1
 export FUZZTIME ?= 30s
@@ -41,8 +41,20 @@ $(CMDS:%=bin/%):
 	CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/$(@F)
 
 .PHONY: image
-image: $(DAEMONS:%=bin/%) ## Build the image as bin/invar-image.tar, without a Docker engine; prints its size
-	hack/image.sh $(IMAGE) $(GOARCH) $(IMAGE_MAX_MB) $(DAEMONS)
+image: $(DAEMONS:%=bin/%) ## Build the image as bin/invar-image.tar, without a Docker engine, and its SBOM; prints its size
+	hack/image.sh $(IMAGE) $(GOARCH) $(IMAGE_MAX_MB) bin bin/invar-image $(DAEMONS)
+
+.PHONY: images
+images: ## Build the images for PLATFORMS (amd64 arm64 arm/v7), each with its SBOM, into bin/images
+	hack/images.sh $(IMAGE) $(IMAGE_MAX_MB) bin/images $(DAEMONS)
+
+.PHONY: reproduce
+reproduce: ## Build the images for PLATFORMS twice, in two places and once without a cache, and compare them
+	hack/reproduce.sh $(IMAGE) $(IMAGE_MAX_MB) $(DAEMONS)
+
+.PHONY: licences
+licences: ## List the licences of what is linked in THIRD_PARTY.md
+	go run -C hack/tools ./licences -dir "$(CURDIR)" -o THIRD_PARTY.md
 
 .PHONY: install-cli
 install-cli: bin/invar ## Install invar into PREFIX/bin (/usr/local/bin), also as plugin of kubectl, with its completion

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$PWD/hack/tools/go.mod
-modules=(. hack/tools test/lab)
+modules=(. hack/tools test/lab test/monitoring)
 failed=()
 
 # check NAME COMMAND...
@@ -35,7 +35,9 @@ check 'go vet -tags e2e' go vet -tags e2e ./...
 # The lab is left to vet: it links all of Kubernetes, which takes staticcheck minutes.
 check 'staticcheck' go tool -modfile="$tools" staticcheck -tags e2e ./...
 check 'staticcheck (hack/tools)' go -C hack/tools tool staticcheck ./...
+check 'staticcheck (test/monitoring)' go -C test/monitoring tool -modfile="$tools" staticcheck ./...
 check 'manifests' hack/manifests.sh --check
+check 'licences' go run -C hack/tools ./licences -dir "$PWD" -o THIRD_PARTY.md -check
 check 'import table' go test -count=1 ./test/imports
 check 'objects in manifests' go test -count=1 ./test/manifests
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: deps.sh GROUP...
-# Installs the Debian packages that are missing for the groups: cc (the race detector), lab (the cluster in network
-# namespaces and the tests on real links). Silent and quick when all is there.
+# Installs the Debian packages that are missing for the groups: cc (the race detector), browser (the status page's
+# tests), lab (the cluster in network namespaces and the tests on real links). Silent and quick when all is there.
 set -euo pipefail
 
 # needed GROUP prints lines "FILE-OR-COMMAND PACKAGE".
@@ -9,6 +9,8 @@ needed() {
   case $1 in
     cc) echo 'gcc gcc
 /usr/include/stdlib.h libc6-dev' ;;
+    browser) echo 'chromium chromium
+chromedriver chromium-driver' ;;
     lab) echo 'ip iproute2
 nft nftables
 conntrack conntrack

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the unit tests of the project and of its tools. With INVAR_TEST_ROOT=1 tests that need network namespaces fail
-# instead of being skipped.
+# Runs the unit tests of the project, of its tools, and of its dashboard and alerts. With INVAR_TEST_ROOT=1 tests that need
+# network namespaces fail instead of being skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,3 +12,4 @@ else
 fi
 go test "${race[@]}" -shuffle=on ./...
 go -C hack/tools test -shuffle=on ./...
+go -C test/monitoring test -shuffle=on ./...

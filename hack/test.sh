@@ -6,10 +6,12 @@ cd "$(dirname "$0")/.."
 section() { echo "=== test: $* ($((SECONDS / 60)) min since start)"; }
 
 hack/require-root.sh
-hack/deps.sh cc lab
+hack/deps.sh cc lab browser
 
 section 'units, and packets on real links'
-INVAR_TEST_ROOT=1 hack/test-unit.sh
+INVAR_TEST_ROOT=1 INVAR_TEST_BROWSER=1 hack/test-unit.sh
+section 'an image, built twice (once without a cache: minutes)'
+PLATFORMS=amd64 make reproduce
 section 'image and lab (Kubernetes is compiled once: minutes)'
 make image bin/invar lab
 section "the lab's units"

@@ -17,6 +17,7 @@ import (
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/kube/api"
+	"github.com/invar-lb/invar/pkg/page"
 )
 
 func main() {
@@ -77,9 +78,10 @@ func run() error {
 		c.Run)
 }
 
-// state serves what the controller says of itself.
+// state serves what the controller says of itself, and the page that shows it.
 func state(c *controller.Controller) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /", page.Handler())
 	mux.Handle("GET "+explain.StatePath, daemon.JSON(c.State))
 	return mux
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	streaming "k8s.io/streaming/pkg/httpstream" // whose errors a websocket fails with, not httpstream's
 )
 
 // reachWait is how long a pod may take to say what it knows.
@@ -60,7 +61,7 @@ func (t *tool) dialer(client kubernetes.Interface, pod string) (httpstream.Diale
 	}
 	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
 	return portforward.NewFallbackDialer(websocket, old, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+		return streaming.IsUpgradeFailure(err) || streaming.IsHTTPSProxyError(err)
 	}), nil
 }
 

@@ -15,6 +15,7 @@ var commands = []func(*tool) *cobra.Command{
 	newMoveCommand,
 	newDrainCommand,
 	newUndrainCommand,
+	newUICommand,
 	newVersionCommand,
 	newValidateCommand,
 	newPlanCommand,

@@ -172,7 +172,7 @@ func (c *Controller) lead(ctx, lease context.Context, lock *fence) {
 	defer context.AfterFunc(lock.held, cancel)()
 	c.cfg.Logger.Info("this controller leads")
 	c.cfg.Metrics.Leading.Set(1)
-	defer c.cfg.Metrics.Leading.Set(0)
+	defer c.cfg.Metrics.standBy()
 	c.leading.Store(true)
 	defer c.leading.Store(false)
 	t := newTerm(c)

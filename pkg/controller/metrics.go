@@ -65,6 +65,14 @@ func (m *Metrics) pools() {
 	}
 }
 
+// standBy says that this controller leads no more, and no longer what the next one knows better.
+func (m *Metrics) standBy() {
+	m.Leading.Set(0)
+	m.pools()
+	m.waiting.Set(0)
+	m.stranded.Set(0)
+}
+
 // usage shows how full the pools are.
 func (m *Metrics) usage(pools []ipam.PoolUsage) {
 	sum := map[string]ipam.PoolUsage{}

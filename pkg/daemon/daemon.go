@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,6 +44,10 @@ type Options struct {
 	PeerAddr   netip.Addr // address to talk to speakers on; zero if not given
 	PeerPort   int        // port for that, the same on all nodes; 0 if not given
 
+	// TLSCert and TLSKey are PEM files to serve metrics and probes with; empty: plain HTTP. TokenFile has the token that is asked
+	// for before metrics are given; empty: none.
+	TLSCert, TLSKey, TokenFile string
+
 	peerAddr, peerPort string
 }
 
@@ -50,6 +56,11 @@ func (o *Options) Register(fs *flag.FlagSet, env func(string) string) {
 	fs.StringVar(&o.Host, "host", env("METALLB_HOST"), "`address` to serve metrics and probes on (default all)")
 	fs.IntVar(&o.Port, "port", 7472, "`port` to serve metrics and probes on")
 	fs.IntVar(&o.StatePort, "state-port", defaultStatePort, "`port` on 127.0.0.1 to serve the state on, 0 for none")
+	fs.StringVar(&o.TLSCert, "metrics-tls-cert", "",
+		"PEM `file` of a certificate to serve metrics and probes with (default none: plain HTTP)")
+	fs.StringVar(&o.TLSKey, "metrics-tls-key", "", "PEM `file` of its key")
+	fs.StringVar(&o.TokenFile, "metrics-token-file", "",
+		"`file` with the bearer token that metrics are given for (default none: to all)")
 	fs.StringVar(&o.Config, "config", "config", "`name` of the ConfigMap with the address pools")
 	fs.StringVar(&o.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the ConfigMap (default the pod's own)")
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", "", "`path` of a kubeconfig, to run outside a cluster")
@@ -76,7 +87,7 @@ func (o *Options) Check() error {
 		return errors.New("--namespace is needed outside a pod (or METALLB_NAMESPACE)")
 	}
 	_, err := parseLevel(o.LogLevel)
-	return errors.Join(err, o.checkPeer())
+	return errors.Join(err, o.checkPeer(), o.checkSecurity())
 }
 
 // checkPeer parses where to talk to speakers.
@@ -176,7 +187,7 @@ const shutdownGrace = time.Second
 // with the reason).
 func (o *Options) Serve(reg *prometheus.Registry, ready func() error) Task {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", o.guard(promhttp.HandlerFor(reg, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(); err != nil {
@@ -186,17 +197,24 @@ func (o *Options) Serve(reg *prometheus.Registry, ready func() error) Task {
 		fmt.Fprintln(w, "ok")
 	})
 	return func(ctx context.Context) error {
-		return serveHTTP(ctx, "metrics and probes", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)), mux)
+		return serveHTTP(ctx, "metrics and probes", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)), mux, o.tlsConfig())
 	}
 }
 
-// serveHTTP serves h on addr until ctx is done. what names it in errors.
-func serveHTTP(ctx context.Context, what, addr string, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+// serveHTTP serves h on addr until ctx is done, by TLS if secure is not nil. what names it in errors.
+func serveHTTP(ctx context.Context, what, addr string, h http.Handler, secure *tls.Config) error {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog: log.New(io.Discard, "", 0), // or any host could fill the log with failed handshakes
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", what, err)
+	}
+	serve := srv.Serve
+	if srv.TLSConfig = secure; secure != nil {
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 	}
 	stopped := context.AfterFunc(ctx, func() {
 		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
@@ -204,7 +222,7 @@ func serveHTTP(ctx context.Context, what, addr string, h http.Handler) error {
 		_ = srv.Shutdown(sctx) // what is still open then is cut off by exit
 	})
 	defer stopped()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil

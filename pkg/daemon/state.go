@@ -24,7 +24,7 @@ func (o *Options) ServeState(h http.Handler, logger *slog.Logger) Task {
 		if o.StatePort == 0 {
 			return nil
 		}
-		err := serveHTTP(ctx, "the state", net.JoinHostPort(stateHost, strconv.Itoa(o.StatePort)), localOnly(h))
+		err := serveHTTP(ctx, "the state", net.JoinHostPort(stateHost, strconv.Itoa(o.StatePort)), localOnly(h), nil)
 		if err != nil {
 			logger.Error("state can't be asked for; see --state-port", "err", err)
 		}

@@ -3,6 +3,7 @@ package membership
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -163,6 +164,33 @@ func TestWrongKeyStaysOut(t *testing.T) {
 	}
 	if got := a.names(); !slices.Equal(got, []string{"node1"}) {
 		t.Errorf("members %v, want only node1", got)
+	}
+}
+
+// TestPlainTextStaysOut offers the gossip a member that encrypts nothing, and asks for a member without a key.
+func TestPlainTextStaysOut(t *testing.T) {
+	a := start(t, "a", bytes.Repeat([]byte{1}, 32))
+	plain := memberlist.DefaultLANConfig()
+	plain.Name, plain.Label, plain.BindAddr, plain.BindPort, plain.AdvertisePort = "plain", "invar", "127.0.0.1", 0, 0
+	plain.LogOutput = io.Discard
+	list, err := memberlist.Create(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = list.Shutdown() }()
+	if n, err := list.Join([]string{a.list.LocalNode().Address()}); err == nil || n > 0 {
+		t.Errorf("a member that encrypts nothing joined %d others, error %v", n, err)
+	}
+	if err := list.SendBestEffort(a.list.LocalNode(), []byte("plain")); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.list.NumMembers(); got != 1 {
+		t.Errorf("a sees %d members, want itself alone", got)
+	}
+	without := Config{Node: "b", BindAddr: a.Addr().Addr(), Logger: slog.New(slog.DiscardHandler), OnChange: func() {}}
+	if m, err := Start(without); err == nil {
+		_ = m.Close()
+		t.Error("a member without a key has started")
 	}
 }
 

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +28,9 @@ type keys struct {
 }
 
 func newKeys(key []byte) (*keys, error) {
+	if len(key) == 0 { // memberlist would then encrypt nothing
+		return nil, errors.New("no key: speakers don't talk unencrypted")
+	}
 	ring, err := memberlist.NewKeyring(nil, key)
 	return &keys{ring: ring, newest: key}, err
 }

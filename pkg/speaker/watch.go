@@ -275,7 +275,9 @@ func (m *meetings) begin(node string, now time.Time) bool {
 }
 
 // meetAgain exchanges claims with a peer that was silent: whatever was said meanwhile, it has not heard.
-func (s *Speaker) meetAgain(p membership.Peer) { s.meet([]netip.AddrPort{netip.AddrPortFrom(p.Addr, p.Port)}) }
+func (s *Speaker) meetAgain(p membership.Peer) {
+	s.meet([]netip.AddrPort{netip.AddrPortFrom(p.Addr, p.Port)})
+}
 
 // missing returns the speakers to look for: those listed that this one would watch if all were members, and that are none.
 func (s *Speaker) missing(members []membership.Peer) (missing []netip.AddrPort) {

@@ -13,7 +13,7 @@ type row struct {
 
 // table has a row for each package below cmd and pkg. Rows come before their packages, so one may be missing on disk.
 var table = map[string]row{
-	"cmd/controller": {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/controller", "pkg/explain"}, kubernetes: true},
+	"cmd/controller": {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/controller", "pkg/explain", "pkg/page"}, kubernetes: true},
 	"cmd/speaker":    {imports: []string{"pkg/daemon", "pkg/kube", "pkg/kube/api", "pkg/speaker", "pkg/explain"}, kubernetes: true},
 	"cmd/invar": {
 		kubernetes: true,
@@ -27,6 +27,8 @@ var table = map[string]row{
 	"pkg/explain":  {pure: true, imports: []string{"pkg/config", "pkg/ipam", "pkg/election"}},
 	"pkg/doctor":   {pure: true, imports: []string{"pkg/config", "pkg/explain", "pkg/ipam"}},
 	"pkg/migrate":  {pure: true, imports: []string{"pkg/config", "pkg/ipam"}},
+
+	"pkg/page": {},
 
 	"pkg/membership": {imports: []string{"pkg/election"}},
 	"pkg/netif":      {},

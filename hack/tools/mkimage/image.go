@@ -27,6 +27,7 @@ var epoch = time.Unix(0, 0).UTC()
 type imageSpec struct {
 	tags       []string
 	arch       string // as GOARCH
+	variant    string // of the architecture, as OCI has it; empty for none
 	user       string // "UID[:GID]", empty for root
 	entrypoint []string
 	labels     map[string]string
@@ -181,7 +182,7 @@ func build(spec imageSpec, layer []byte) (v1.Image, error) {
 		return nil, fmt.Errorf("read config: %w", err)
 	}
 	cfg = cfg.DeepCopy()
-	cfg.OS, cfg.Architecture, cfg.Created = "linux", spec.arch, v1.Time{Time: epoch}
+	cfg.OS, cfg.Architecture, cfg.Variant, cfg.Created = "linux", spec.arch, spec.variant, v1.Time{Time: epoch}
 	cfg.Config.User, cfg.Config.Entrypoint, cfg.Config.Labels = spec.user, spec.entrypoint, spec.labels
 	img, err = mutate.ConfigFile(img, cfg)
 	if err != nil {

@@ -24,6 +24,8 @@ type options struct {
 	dir    string // what relative host paths are relative to
 	out    string
 	maxTar int64 // bytes, 0 for no limit
+	sbom   string // the bill of materials to write, empty for none
+	table  string // the licences for it, empty for none
 	spec   imageSpec
 }
 
@@ -36,6 +38,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 	sizes, err := write(opts.out, opts.spec)
 	if err != nil {
 		return err
+	}
+	if opts.sbom != "" {
+		licences, err := readLicences(opts.table)
+		if err != nil {
+			return err
+		}
+		if err := writeSBOM(opts.sbom, opts.out, opts.spec, licences); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(stdout, "%s: tar %s, content %s in %d files (%s)\n",
 		opts.out, megabytes(sizes.tar), megabytes(sizes.content), len(opts.spec.files), strings.Join(opts.spec.tags, ", "))
@@ -54,6 +65,9 @@ func parseArgs(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&opts.dir, "dir", "", "what relative host paths, -o included, are relative to (default $PWD)")
 	fs.StringVar(&opts.out, "o", "", "the docker-archive `OUT.tar` to write (required)")
 	fs.StringVar(&opts.spec.arch, "arch", "amd64", "the image's architecture, in Go's spelling")
+	fs.StringVar(&opts.spec.variant, "variant", "", "the `variant` of the architecture, such as v7 for arm")
+	fs.StringVar(&opts.sbom, "sbom", "", "the bill of materials to write, an SPDX 2.3 `FILE` in JSON (default none)")
+	fs.StringVar(&opts.table, "licences", "", "the Markdown `FILE` with the licences of Go modules for it")
 	fs.StringVar(&opts.spec.user, "user", "", "the `UID[:GID]` that containers run as (default root)")
 	fs.Func("tag", "the image's `NAME:TAG`; may be repeated (required)", func(s string) error {
 		opts.spec.tags = append(opts.spec.tags, s)
@@ -110,6 +124,11 @@ func (o *options) complete(args []string) error {
 		return err
 	}
 	o.out = absolute(dir, o.out)
+	for _, path := range []*string{&o.sbom, &o.table} {
+		if *path != "" {
+			*path = absolute(dir, *path)
+		}
+	}
 	for _, arg := range args {
 		// The image's path is absolute, so the last ":/" is the border even if the host's path has a colon.
 		i := strings.LastIndex(arg, ":/")

@@ -1,0 +1,54 @@
+package manifests
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+)
+
+// TestNetworkPolicy checks that the policy is for the controller's pods, lets in what their ports are for and no more, and lets
+// the controller reach the speakers and the API server, and nothing else.
+func TestNetworkPolicy(t *testing.T) {
+	objects := load(t, "config/network-policies/controller.yaml")
+	if len(objects) != 1 {
+		t.Fatalf("%d objects, want 1", len(objects))
+	}
+	policy := objects[0].(*networkingv1.NetworkPolicy).Spec
+	pod := only[*appsv1.Deployment](t).Spec.Template
+	diff(t, "pods", pod.Labels, policy.PodSelector.MatchLabels)
+	diff(t, "types", []networkingv1.PolicyType{"Ingress", "Egress"}, policy.PolicyTypes)
+
+	var in, has, out []string
+	for _, rule := range policy.Ingress {
+		in = append(in, policyPorts(rule.Ports)...)
+	}
+	for name, number := range ports(pod.Spec.Containers[0]) {
+		has = append(has, name+number[len(number)-4:])
+	}
+	slices.Sort(in)
+	slices.Sort(has)
+	diff(t, "let in", has, in)
+	for _, rule := range policy.Egress {
+		out = append(out, policyPorts(rule.Ports)...)
+	}
+	diff(t, "let out", []string{"443/TCP", "6443/TCP", "7946/TCP", "7946/UDP"}, out)
+	speakers := only[*corev1.Service](t).Spec.Ports
+	for _, p := range speakers {
+		if want := fmt.Sprintf("%d/%s", p.Port, p.Protocol); !slices.Contains(out, want) {
+			t.Errorf("the speakers' port %s is not let out", want)
+		}
+	}
+}
+
+// policyPorts are ports as "name or number/protocol".
+func policyPorts(ports []networkingv1.NetworkPolicyPort) []string {
+	var texts []string
+	for _, p := range ports {
+		texts = append(texts, fmt.Sprintf("%s/%s", p.Port.String(), *p.Protocol))
+	}
+	return texts
+}
