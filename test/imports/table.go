@@ -31,7 +31,7 @@ var table = map[string]row{
 	"pkg/responder":  {frames: true},
 	"pkg/layer2":     {imports: []string{"pkg/netif", "pkg/responder"}},
 
-	"pkg/daemon": {kubernetes: true},                                  // klog, which client-go logs to
+	"pkg/daemon": {kubernetes: true},                                                 // klog, which client-go logs to
 	"pkg/kube":   {kubernetes: true, imports: []string{"pkg/config", "pkg/explain"}}, // the ConfigMap's text becomes pools at the border
 	"pkg/controller": {
 		kubernetes: true,
