@@ -71,7 +71,7 @@ func TestResources(t *testing.T) {
 			for _, l := range r.Losses {
 				got += l.String() + "\n"
 			}
-			golden := strings.TrimSuffix(name, ".yaml") + ".out"
+			golden := strings.TrimSuffix(name, ".yaml") + ".golden"
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)

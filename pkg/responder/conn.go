@@ -2,7 +2,6 @@ package responder
 
 import (
 	"net/netip"
-	"time"
 
 	"golang.org/x/net/bpf"
 )
@@ -28,6 +27,3 @@ type conn interface {
 
 // opener opens a conn whose filter is in force before the first frame arrives.
 type opener func(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (conn, error)
-
-// longAgo is a read deadline that has passed.
-var longAgo = time.Unix(1, 0)

@@ -116,6 +116,8 @@ func TestSpeaker(t *testing.T) {
 		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_RAW"}},
 	}, pod.Containers[0].SecurityContext)
 	diff(t, "environment", map[string]string{
+		"GOGC":                   "50",
+		"GOMAXPROCS":             "2",
 		"METALLB_NODE_NAME":      "field spec.nodeName",
 		"METALLB_HOST":           "field status.hostIP",
 		"METALLB_NAMESPACE":      "field metadata.namespace",
