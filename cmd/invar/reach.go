@@ -13,12 +13,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
-	streaming "k8s.io/streaming/pkg/httpstream" // whose errors a websocket fails with, not httpstream's
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // reachWait is how long a pod may take to say what it knows.
@@ -55,13 +54,13 @@ func (t *tool) dialer(client kubernetes.Interface, pod string) (httpstream.Diale
 	if err != nil {
 		return nil, fmt.Errorf("set up port-forward: %w", err)
 	}
-	websocket, err := portforward.NewSPDYOverWebsocketDialer(url, cfg)
+	websocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("set up port-forward: %w", err)
 	}
-	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
-	return portforward.NewFallbackDialer(websocket, old, func(err error) bool {
-		return streaming.IsUpgradeFailure(err) || streaming.IsHTTPSProxyError(err)
+	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	return portforward.NewFallbackDialerForStreaming(websocket, old, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }
 

@@ -94,7 +94,8 @@ func (u *ui) forward(ctx context.Context) error {
 	}
 	ready := make(chan struct{})
 	ports := []string{fmt.Sprintf("%d:%d", u.port, u.statePort)}
-	forwarder, err := portforward.NewOnAddressesWithContext(ctx, dialer, []string{"127.0.0.1"}, ports, ready, io.Discard, u.ErrOut)
+	local := []string{"127.0.0.1"}
+	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, local, ports, ready, io.Discard, u.ErrOut)
 	if err != nil {
 		return fmt.Errorf("set up port-forward: %w", err)
 	}

@@ -17,10 +17,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
-	"k8s.io/apimachinery/pkg/util/httpstream/spdy"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/tools/portforward"
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/spdy"
 
 	"github.com/invar-lb/invar/pkg/explain"
 )
@@ -179,7 +179,8 @@ func (b *syncBuffer) String() string {
 // TestUI asks for the page through the tool, kills the controller behind it, and finds the next one's at the same place.
 func TestUI(t *testing.T) {
 	cluster := &clusterOf{
-		pods: map[string]http.Handler{"c-1": controllerPod("c-1", true), "c-2": controllerPod("c-2", false)}, conns: map[string][]httpstream.Connection{},
+		pods:  map[string]http.Handler{"c-1": controllerPod("c-1", true), "c-2": controllerPod("c-2", false)},
+		conns: map[string][]httpstream.Connection{},
 	}
 	server := httptest.NewServer(cluster)
 	defer server.Close()
@@ -219,7 +220,9 @@ func TestUI(t *testing.T) {
 }
 
 func TestUIWithoutLeader(t *testing.T) {
-	cluster := &clusterOf{pods: map[string]http.Handler{"c-1": controllerPod("c-1", false)}, conns: map[string][]httpstream.Connection{}}
+	cluster := &clusterOf{
+		pods: map[string]http.Handler{"c-1": controllerPod("c-1", false)}, conns: map[string][]httpstream.Connection{},
+	}
 	server := httptest.NewServer(cluster)
 	defer server.Close()
 	streams, _, _, errOut := genericiooptions.NewTestIOStreams()

@@ -203,7 +203,7 @@ func legendLabels(format string) []string {
 func TestDashboardShowsAll(t *testing.T) {
 	leftOut := []string{
 		"metallb_allocator_ipv4_addresses_total", "metallb_allocator_ipv6_addresses_total", // the bars show both together
-		"invar_speaker_failover_seconds_sum",
+		"invar_speaker_failover_seconds_sum", "invar_speaker_duplicate_seconds_sum",
 		"invar_layer2_interfaces", // an alert watches it
 	}
 	text := string(read(t, dashboardPath))

@@ -66,13 +66,14 @@ func (r *recorder) Register(c prometheus.Collector) error {
 		c.Describe(descs)
 		close(descs)
 	}()
-	_, histogram := c.(*prometheus.HistogramVec)
+	_, one := c.(prometheus.Histogram)
+	_, several := c.(*prometheus.HistogramVec)
 	for desc := range descs {
 		m, err := parseDesc(desc.String())
 		if err != nil {
 			return err
 		}
-		m.histogram, m.container = histogram, r.container
+		m.histogram, m.container = one || several, r.container
 		r.metrics = append(r.metrics, m)
 	}
 	return nil

@@ -23,7 +23,7 @@ func main() {
 type options struct {
 	dir    string // what relative host paths are relative to
 	out    string
-	maxTar int64 // bytes, 0 for no limit
+	maxTar int64  // bytes, 0 for no limit
 	sbom   string // the bill of materials to write, empty for none
 	table  string // the licences for it, empty for none
 	spec   imageSpec
