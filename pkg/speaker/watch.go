@@ -34,7 +34,10 @@ type target struct {
 }
 
 // absence is that of a speaker that Kubernetes lists and that is no member.
-type absence struct{ since, asked time.Time }
+type absence struct {
+	since, asked time.Time
+	open         bool // nobody has answered since asked
+}
 
 func newWatch() *watch {
 	return &watch{targets: map[string]*target{}, byAddr: map[netip.Addr]*target{}, missing: map[netip.AddrPort]*absence{}}
@@ -105,8 +108,9 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 			t.Answered(w.looked) // it may have come right after
 		}
 	}
-	for a := range w.missing {
-		if slices.Contains(answered, a.Addr()) {
+	for a, m := range w.missing {
+		if m.open && slices.Contains(answered, a.Addr()) {
+			m.open = false
 			c.met = append(c.met, a)
 		}
 	}
@@ -129,11 +133,12 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 			}
 		}
 		overdue := t.Overdue(now)
+		if !everyone && !overdue || wire.Ask(t.Addr) != nil { // what was not asked is not missed
+			continue
+		}
+		t.Asked(now)
 		if overdue {
 			c.next = earlier(c.next, now.Add(election.HurryInterval))
-		}
-		if (everyone || overdue) && wire.Ask(t.Addr) == nil { // what was not asked is not missed
-			t.Asked(now)
 		}
 	}
 	if everyone {
@@ -142,12 +147,15 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 	return c
 }
 
-// look asks the nodes of speakers that are missing, except those that are watched anyway. The caller holds w.mu.
+// look asks the nodes of speakers that are missing. Those that are watched have been asked already. The caller holds w.mu.
 func (w *watch) look(now time.Time, wire wire) {
 	for a, m := range w.missing {
-		if w.byAddr[a.Addr()] == nil && now.Sub(m.asked) >= election.SeekInterval(now.Sub(m.since)) {
+		if now.Sub(m.asked) < election.SeekInterval(now.Sub(m.since)) {
+			continue
+		}
+		m.asked, m.open = now, true
+		if w.byAddr[a.Addr()] == nil {
 			_ = wire.Ask(a.Addr()) // without a link nobody answers
-			m.asked = now
 		}
 	}
 }

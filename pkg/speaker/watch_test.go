@@ -3,6 +3,7 @@ package speaker
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ func (l *lan) pass(d time.Duration) (c change) {
 		t := l.tick()
 		c.fell = append(c.fell, t.fell...)
 		c.back = append(c.back, t.back...)
+		c.met = append(c.met, t.met...)
 	}
 	return c
 }
@@ -130,4 +132,64 @@ func TestWatchAfterAPause(t *testing.T) {
 	clear(l.mute)
 	l.pass(time.Second)
 	l.wantSilent(t, "it answered in time", false)
+}
+
+// TestWatchSeeks is about speakers that are no members and whose nodes answer: each answer to a question is one reason to meet the
+// speaker, and if it can't be met the questions become rare. One is watched anyway, as nodes are if no speaker can be talked to.
+func TestWatchSeeks(t *testing.T) {
+	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12"), Port: membership.DefaultPort}
+	sought := []netip.AddrPort{
+		netip.AddrPortFrom(two.Addr, two.Port), netip.AddrPortFrom(addr("192.168.1.13"), membership.DefaultPort),
+	}
+	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
+	l.set([]membership.Peer{two})
+	l.seek(sought, l.now)
+	met := func(d time.Duration) map[netip.AddrPort]int {
+		n := map[netip.AddrPort]int{}
+		for _, a := range l.pass(d).met {
+			n[a]++
+		}
+		return n
+	}
+	for a, n := range met(2 * time.Second) {
+		if n < 10 {
+			t.Errorf("%v is to be met %d times in the first two seconds", a, n)
+		}
+	}
+	met(time.Minute)
+	got := met(time.Minute)
+	for _, a := range sought {
+		if got[a] < 50 || got[a] > 60 {
+			t.Errorf("%v is to be met %d times in a minute after the first one, want once a second", a, got[a])
+		}
+	}
+	n := 0
+	for range 100 { // answers that nobody has asked for
+		l.heard = append(l.heard, sought[1].Addr())
+		l.now, l.next = l.now.Add(time.Millisecond), time.Time{}
+		if slices.Contains(l.tick().met, sought[1]) {
+			n++
+		}
+	}
+	if n > 1 {
+		t.Errorf("%d answers in a tenth of a second are taken for answers to questions", n)
+	}
+}
+
+// TestWatchWithoutLink counts how often the watch wakes this process while nobody can be asked: no more often than otherwise.
+func TestWatchWithoutLink(t *testing.T) {
+	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
+	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
+	l.set([]membership.Peer{two})
+	l.pass(time.Second)
+	l.mute[two.Addr] = true
+	l.tick() // a question that stays open
+	l.linkOff = true
+	ticks := 0
+	for end := l.now.Add(time.Second); l.now.Before(end); ticks++ {
+		l.tick()
+	}
+	if limit := int(time.Second/election.ProbeInterval) + 2; ticks > limit {
+		t.Errorf("%d ticks in a second without link, want at most %d", ticks, limit)
+	}
 }
