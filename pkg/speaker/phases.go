@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -27,16 +28,17 @@ func newPhases() *phases {
 	return &phases{taken: map[netip.Addr]time.Time{}, twice: map[netip.Addr]twice{}}
 }
 
-// take notes what is about to be announced. since returns when a node fell silent, zero if it did not.
-func (p *phases) take(moves []election.Move, since func(node string) time.Time) {
+// take notes what is about to be announced. since returns when a node fell silent, zero if it did not; held says what this node
+// holds now. A thousand addresses take half a second to announce, in which this node looks at everything more than once.
+func (p *phases) take(moves []election.Move, since func(node string) time.Time, held func(netip.Addr) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.taken) // what was not announced by now is held no more
 	for _, m := range moves {
 		if at := since(m.From); m.Cause == election.CauseFailure && !at.IsZero() {
 			p.taken[m.Addr] = at
 		}
 	}
+	maps.DeleteFunc(p.taken, func(addr netip.Addr, _ time.Time) bool { return !held(addr) })
 }
 
 // announced returns how long ago the former holder of addr fell silent, if this is the first frame since.
@@ -67,10 +69,10 @@ func (p *phases) ended(held func(netip.Addr) bool, now time.Time) (took []time.D
 	defer p.mu.Unlock()
 	for addr, t := range p.twice {
 		switch until := t.last.Add(twiceForgotten); {
+		case !now.Before(until): // also if this node has withdrawn since
+			took = append(took, t.last.Sub(t.first))
 		case !held(addr):
 			took = append(took, now.Sub(t.first))
-		case !now.Before(until):
-			took = append(took, t.last.Sub(t.first))
 		default:
 			next = earlier(next, until)
 			continue

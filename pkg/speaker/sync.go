@@ -139,10 +139,11 @@ func (s *Speaker) act(f facts, d election.Decision) {
 		a.Tentative = true
 		desired[addr] = a
 	}
-	s.phases.take(d.Moves, func(node string) time.Time { since, _ := s.watch.silentSince(node); return since })
+	held := func(addr netip.Addr) bool { a, ok := desired[addr]; return ok && !a.Tentative }
+	s.phases.take(d.Moves, func(node string) time.Time { since, _ := s.watch.silentSince(node); return since }, held)
 	s.announcer.Set(desired)
 	s.members.Claim(d.Claims)
-	s.noteDuplicates(func(addr netip.Addr) bool { a, ok := desired[addr]; return ok && !a.Tentative })
+	s.noteDuplicates(held)
 	s.noteMoves(d.Moves)
 	if contested := s.members.Contested(); len(contested) > 0 {
 		s.announcer.Reannounce(contested...)
