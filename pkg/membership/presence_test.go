@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"slices"
 	"testing"
 	"time"
@@ -115,6 +116,37 @@ func TestStrangeStreams(t *testing.T) {
 		if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("connection %d is still open", i)
 		}
+	}
+}
+
+// redialing is a connection whose other end, when it is closed, tries at once to connect again.
+type redialing struct {
+	net.Conn
+	to  string
+	err error
+}
+
+func (r *redialing) Close() error {
+	conn, err := net.Dial("tcp", r.to)
+	if r.err = err; err == nil {
+		_ = conn.Close()
+	}
+	return nil
+}
+
+// TestShutdownRefusesFirst is about a peer that finds its connection closed: the next one must be refused, or it would learn of the
+// end only after a pause.
+func TestShutdownRefusesFirst(t *testing.T) {
+	a := start(t, "node1", key(t, "secret"))
+	peer := &redialing{to: a.Addr().String()}
+	if !a.transport.admit(peer) {
+		t.Fatal("not admitted")
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(peer.err, syscall.ECONNREFUSED) {
+		t.Errorf("connecting again: %v, want it refused", peer.err)
 	}
 }
 

@@ -122,11 +122,12 @@ func (t *transport) Shutdown() error {
 	default:
 	}
 	close(t.done)
+	err := t.tcp.Close() // first: a peer whose connection is closed tries again at once, and is to be refused
 	for conn := range t.present {
 		_ = conn.Close()
 	}
 	t.mu.Unlock()
-	err := errors.Join(t.tcp.Close(), t.udp.Close())
+	err = errors.Join(err, t.udp.Close())
 	t.readers.Wait()
 	return err
 }
