@@ -93,7 +93,7 @@ func (m *Members) drop(n *memberlist.Node, meta Meta) {
 	delete(m.dying, n.Name)
 	delete(m.members, n.Name)
 	m.reports.forget(n.Name)
-	delete(m.holdings, n.Name)
+	m.part(n.Name, !meta.Draining)
 	m.mu.Unlock()
 	m.cfg.Logger.Info("speaker left", "node", n.Name, "ip", n.Addr.String(), "lost", !meta.Draining)
 	m.cfg.OnChange()

@@ -9,8 +9,8 @@
 // joins. A lost datagram costs time, never agreement. The gossip is slow, since it wakes every speaker also when nothing is new.
 //
 // What a member observes travels in the same ways, as one report of each member ([Members.Report]); the newest counts. What it
-// is able to do is part of memberlist's own messages ([Meta]). A member may be an observer, which only listens: the controller. Observers
-// alone hear what a member announces ([Members.Hold]): all of it, as one message over TCP.
+// is able to do is part of memberlist's own messages ([Meta]). A member may be an observer, which only listens: the controller.
+// Observers alone hear what a member announces ([Members.Hold]): all of it, as one message over TCP.
 //
 // # How a failure is seen
 //

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -27,8 +28,13 @@ type holdings struct {
 	Seq  uint64    `json:"seq"` // orders those of one node, also over its restarts: see report.Seq
 	Held []Holding `json:"held"`
 
-	untold bool // an observer could not be reached
+	untold bool      // an observer could not be reached
+	gone   time.Time // when the node was lost; zero: it has not been
 }
+
+// keepLost is how long what a lost node announces is remembered. It may be back without having missed anybody: then it has nothing
+// new to tell.
+const keepLost = time.Minute
 
 // Hold tells the observers all that this node announces, if that is news. It waits until they have it, and reports whether all of
 // them do; if not, it may be called again.
@@ -37,7 +43,11 @@ func (m *Members) Hold(held []Holding) (told bool) {
 	own := m.holdings[m.cfg.Node]
 	news := own == nil || own.untold || !reflect.DeepEqual(own.Held, held)
 	if news {
-		own = &holdings{Node: m.cfg.Node, Seq: uint64(time.Now().UnixNano()), Held: held}
+		seq := uint64(time.Now().UnixNano())
+		if own != nil {
+			seq = max(seq, own.Seq+1) // the clock may have been set back
+		}
+		own = &holdings{Node: m.cfg.Node, Seq: seq, Held: held}
 		m.holdings[m.cfg.Node] = own
 	}
 	m.mu.Unlock()
@@ -48,10 +58,17 @@ func (m *Members) Hold(held []Holding) (told bool) {
 	for _, n := range m.live() {
 		told = m.confide(n, own) && told
 	}
-	m.mu.Lock()
-	own.untold = !told
-	m.mu.Unlock()
+	if !told {
+		m.leaveUntold(own)
+	}
 	return told
+}
+
+// leaveUntold makes the next Hold tell all again.
+func (m *Members) leaveUntold(own *holdings) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	own.untold = true
 }
 
 // confide tells a member what this node announces, if it is an observer, and reports whether it knows what it should.
@@ -82,10 +99,27 @@ func (m *Members) Holdings() map[string][]Holding {
 // hear takes in what nodes announce and reports whether it is news. The caller holds m.mu.
 func (m *Members) hear(in []holdings) (news bool) {
 	for _, h := range in {
-		if old := m.holdings[h.Node]; old == nil || h.Seq > old.Seq {
-			m.holdings[h.Node] = &h
-			news = true
+		if old := m.holdings[h.Node]; h.Node == m.cfg.Node || old != nil && h.Seq <= old.Seq {
+			continue
 		}
+		if m.members[h.Node] == nil { // it came late
+			h.gone = time.Now()
+		}
+		m.holdings[h.Node] = &h
+		news = true
 	}
 	return news
+}
+
+// part notes that a member is gone, lost or not, and forgets what those announced that have been lost for long. The caller holds
+// m.mu.
+func (m *Members) part(node string, lost bool) {
+	if h := m.holdings[node]; h != nil && lost {
+		h.gone = time.Now()
+	} else {
+		delete(m.holdings, node)
+	}
+	maps.DeleteFunc(m.holdings, func(node string, h *holdings) bool {
+		return m.members[node] == nil && !h.gone.IsZero() && time.Since(h.gone) > keepLost
+	})
 }

@@ -368,7 +368,10 @@ func (m *Members) greet(n *memberlist.Node) {
 	for _, msg := range msgs {
 		m.send(n, msg)
 	}
-	m.confide(n, own)
+	if !m.confide(n, own) {
+		m.leaveUntold(own)
+		m.cfg.OnChange() // so that it is told again
+	}
 }
 
 // stopHelpers ends what runs beside memberlist.
