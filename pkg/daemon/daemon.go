@@ -201,12 +201,23 @@ func (o *Options) Serve(reg *prometheus.Registry, ready func() error) Task {
 	}
 }
 
-// serveHTTP serves h on addr until ctx is done, by TLS if secure is not nil. what names it in errors.
-func serveHTTP(ctx context.Context, what, addr string, h http.Handler, secure *tls.Config) error {
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second,
+// Any host may talk to the HTTP endpoint, so no connection stays open for nothing: each costs memory.
+const (
+	readWait  = 5 * time.Second  // for a request
+	writeWait = 30 * time.Second // for an answer to be given and taken
+	idleWait  = 2 * time.Minute  // for the next request; longer than scrapes are apart
+)
+
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadTimeout: readWait, WriteTimeout: writeWait, IdleTimeout: idleWait,
 		ErrorLog: log.New(io.Discard, "", 0), // or any host could fill the log with failed handshakes
 	}
+}
+
+// serveHTTP serves h on addr until ctx is done, by TLS if secure is not nil. what names it in errors.
+func serveHTTP(ctx context.Context, what, addr string, h http.Handler, secure *tls.Config) error {
+	srv := newServer(h)
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,7 +24,8 @@ import (
 func TestOptions(t *testing.T) {
 	env := map[string]string{"METALLB_HOST": "192.168.1.11", "METALLB_NAMESPACE": "metallb-system"}
 	defaults := Options{
-		Host: "192.168.1.11", Port: 7472, StatePort: 7471, Config: "config", Namespace: "metallb-system", LogLevel: "info", SecretName: "memberlist",
+		Host: "192.168.1.11", Port: 7472, StatePort: 7471, Config: "config", Namespace: "metallb-system", LogLevel: "info",
+		SecretName: "memberlist",
 	}
 	opts := []cmp.Option{cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(Options{})}
 	tests := []struct {
@@ -172,4 +174,85 @@ func check(t *testing.T, url string, code int, body string) {
 	if resp.StatusCode != code || !strings.Contains(string(b), body) {
 		t.Errorf("%s: %d %q, want %d with %q", url, resp.StatusCode, b, code, body)
 	}
+}
+
+// pipes is a listener whose connections are net.Pipe's, which run on the clock of a bubble.
+type pipes struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	conn, ok := <-p.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestIdleConnectionsEnd opens connections as any host could that wants to use up memory: each is closed before long.
+func TestIdleConnectionsEnd(t *testing.T) {
+	tests := []struct{ name, says string }{
+		{"nothing", ""},
+		{"half a request", "GET /healthz HTTP/1.1\r\n"},
+		{"a request and no more", "GET /healthz HTTP/1.1\r\nHost: node1\r\n\r\n"},
+		{"a request without its body", "GET /healthz HTTP/1.1\r\nHost: node1\r\nContent-Length: 1000\r\n\r\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := pipes{conns: make(chan net.Conn)}
+				srv := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+				go srv.Serve(p)
+				ours, theirs := net.Pipe()
+				p.conns <- theirs
+				ended := make(chan time.Time, 1)
+				go func() {
+					_, _ = io.WriteString(ours, tt.says)
+					_, _ = io.Copy(io.Discard, ours)
+					ended <- time.Now()
+				}()
+				begin := time.Now()
+				select {
+				case at := <-ended:
+					t.Logf("closed after %v", at.Sub(begin))
+				case <-time.After(time.Hour):
+					t.Error("still open after an hour")
+					ours.Close()
+				}
+				close(p.conns)
+				srv.Close()
+			})
+		})
+	}
+}
+
+// TestSlowReaderEnds asks for something and doesn't take the answer.
+func TestSlowReaderEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pipes{conns: make(chan net.Conn)}
+		failed := make(chan error, 1)
+		srv := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, err := w.Write(make([]byte, 1<<20))
+			failed <- err
+		}))
+		go srv.Serve(p)
+		ours, theirs := net.Pipe()
+		p.conns <- theirs
+		_, _ = io.WriteString(ours, "GET /metrics HTTP/1.1\r\nHost: node1\r\n\r\n")
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("the answer was sent to nobody")
+			}
+		case <-time.After(time.Hour):
+			t.Error("still being sent after an hour")
+		}
+		ours.Close()
+		close(p.conns)
+		srv.Close()
+	})
 }
