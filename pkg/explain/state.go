@@ -198,7 +198,7 @@ type ControllerState struct {
 type Pool struct {
 	Name   string `json:"name"`
 	Family string `json:"family"` // IPv4 or IPv6
-	// Total is the number of addresses that it can give, at most 1<<64-1, InUse of those in use.
+	// Total is the number of addresses that it can give, at most math.MaxInt64, InUse of those in use.
 	Total    uint64 `json:"total"`
 	InUse    uint64 `json:"inUse"`
 	Services int    `json:"services"`
