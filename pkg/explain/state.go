@@ -161,7 +161,7 @@ type Move struct {
 	To   string     `json:"to"`
 	// Cause is one of election's: first, failure, drain, unfit or preferred.
 	Cause string `json:"cause"`
-	// Took is the time from the last sign of life of a node that failed until the new holder announced; 0 if nothing failed, or
+	// Took is the time from the last sign of life of a node that failed until the new holder claimed it; 0 if nothing failed, or
 	// if it is not known.
 	Took time.Duration `json:"took,omitempty"`
 }
