@@ -88,6 +88,13 @@ func apiServer(t *testing.T, objects map[string]any) (kubeconfig string) {
 			w.WriteHeader(http.StatusNotFound)
 			object = metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound}
 		}
+		if object == forbidden {
+			w.WriteHeader(http.StatusForbidden)
+			object = metav1.Status{
+				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+				Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: "no right",
+			}
+		}
 		if err := json.NewEncoder(w).Encode(object); err != nil {
 			t.Errorf("serve %s: %v", r.URL.Path, err)
 		}
@@ -96,6 +103,9 @@ func apiServer(t *testing.T, objects map[string]any) (kubeconfig string) {
 	return fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\n"+
 		"contexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", server.URL)
 }
+
+// forbidden stands for an object that the user may not see.
+const forbidden = "forbidden"
 
 // list returns a list of objects of one kind.
 func list(kind, version string, objects ...string) any {

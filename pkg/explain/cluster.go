@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -59,6 +60,9 @@ type view struct {
 	conflict []Conflict // by whom it is used, too
 	own      map[string]Address
 }
+
+// listens reports whether there is a controller that can be asked and hears the speakers.
+func (c *Cluster) listens() bool { return c.Controller != nil && c.Controller.Listening }
 
 // viewOf puts together what is known of an address.
 func (c *Cluster) viewOf(addr netip.Addr) view {
@@ -182,6 +186,9 @@ func (c *Cluster) HeldBy(addr netip.Addr, node string) (held bool, state string)
 	if len(v.holders) > 0 {
 		return false, fmt.Sprintf("%s is announced by %s", addr, holdersText(v.holders))
 	}
+	if !v.known && !c.listens() {
+		return false, fmt.Sprintf("who announces %s is not known: %s", addr, strings.Join(c.doubts(), " "))
+	}
 	return false, "nobody announces " + addr.String()
 }
 
@@ -198,6 +205,9 @@ func (c *Cluster) Idle(node string) (idle bool, state string) {
 		if h.Node == node {
 			n++
 		}
+	}
+	if n == 1 {
+		return false, node + " still announces 1 address"
 	}
 	return n == 0, fmt.Sprintf("%s still announces %d addresses", node, n)
 }
