@@ -68,6 +68,16 @@ func TestMigrateFiles(t *testing.T) {
 			name: "no YAML", line: "invar migrate -f -", stdin: "a: [",
 			want: ran{exitFailed, "", "error: read resources in -: error converting YAML to JSON: yaml: line 1: did not find expected node content\n"},
 		},
+		{
+			name: "no object", line: "invar migrate -f -", stdin: simplePool + "\n---\njust words\n",
+			want: ran{exitFailed, "", "error: read resources in -: document 2 is no object of Kubernetes\n"},
+		},
+		{
+			name: "an object of another form", line: "invar migrate -f -",
+			stdin: "kind: IPAddressPool\napiVersion: metallb.io/v1beta1\nmetadata: {name: a}\nspec: {addresses: 5}\n",
+			want: ran{exitFailed, "", "error: convert MetalLB's resources: IPAddressPool a: read spec: " +
+				"json: cannot unmarshal number into Go struct field poolSpec.addresses of type []string\n"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
