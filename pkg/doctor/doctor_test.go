@@ -129,6 +129,10 @@ func TestExamine(t *testing.T) {
 			"a speaker that does not work", func(f *doctor.Facts) { f.Speakers[1].Ready, f.Speakers[1].State.NotReady = false, "waiting for peers" }, "speaker",
 			[]string{"node node2: pod speaker-node2 is not ready: waiting for peers"},
 		},
+		{
+			"a speaker that waits for a node", func(f *doctor.Facts) { f.Speakers = append(f.Speakers, doctor.Speaker{Pod: "speaker-3"}) }, "speaker",
+			[]string{"pod speaker-3 is not ready: no node has taken it"},
+		},
 		{"no speaker", func(f *doctor.Facts) { f.Speakers, f.Wishes = nil, nil }, "speaker", []string{"there is no pod of a speaker"}},
 		{"all nodes excluded", func(f *doctor.Facts) { excluded(f); f.Wishes = nil }, "excluded", []string{
 			"node node1 has label node.kubernetes.io/exclude-from-external-load-balancers",

@@ -31,6 +31,14 @@ type Pod struct {
 	Failure string `json:"failure,omitempty"`
 }
 
+// place names the pod and, if there is one, its node.
+func (p *Pod) place() string {
+	if p.Node == "" {
+		return p.Name
+	}
+	return p.Name + " on node " + p.Node
+}
+
 // Subject is a Service as Kubernetes has it.
 type Subject struct {
 	Name      string // "namespace/name"
@@ -158,9 +166,11 @@ func (c *Cluster) doubts() []string {
 	for _, p := range c.Pods {
 		switch {
 		case p.Failure != "":
-			out = append(out, fmt.Sprintf("Pod %s on node %s can't be asked: %s.", p.Name, p.Node, p.Failure))
+			out = append(out, fmt.Sprintf("Pod %s can't be asked: %s.", p.place(), p.Failure))
+		case !p.Ready && p.Node == "":
+			out = append(out, fmt.Sprintf("Pod %s is not ready: no node has taken it.", p.Name))
 		case !p.Ready:
-			out = append(out, fmt.Sprintf("Pod %s on node %s is not ready.", p.Name, p.Node))
+			out = append(out, fmt.Sprintf("Pod %s is not ready.", p.place()))
 		}
 	}
 	for i := range c.Speakers {

@@ -230,6 +230,16 @@ func TestWhy(t *testing.T) {
 	}
 }
 
+// TestPending has pods that no node has taken yet.
+func TestPending(t *testing.T) {
+	c := world()
+	c.Pods = []Pod{{Name: "speaker-1", Speaker: true}, {Name: "controller-1", Failure: "pod not found"}}
+	want := []string{"Pod speaker-1 is not ready: no node has taken it.", "Pod controller-1 can't be asked: pod not found."}
+	if diff := cmp.Diff(want, c.doubts()); diff != "" {
+		t.Errorf("doubts (-want +got):\n%s", diff)
+	}
+}
+
 // TestMoves puts together what speakers and controller tell of one move.
 func TestMoves(t *testing.T) {
 	c := world()
