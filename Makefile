@@ -103,6 +103,10 @@ lab-down: lab ## Take the lab down and remove all of it
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	hack/fuzz.sh
 
+.PHONY: sim
+sim: ## Simulate many speakers in SCHEDULES (10000) courses of faults (SEED=n: tell that one; GROW=1: cluster sizes)
+	@go run ./test/sim $(if $(GROW),-grow,$(if $(SEED),-seed $(SEED),-schedules $(SCHEDULES)))
+
 .PHONY: bench
 bench: ## Run the benchmarks COUNT times (6) and print benchstat's summary
 	hack/bench.sh
@@ -119,10 +123,6 @@ bench-arp: ## Print a line of JSON: time of an ARP answer, ours and the kernel's
 bench-services: ## Create N (1000) Services on a lab; print a line of JSON: seconds until the last has its address
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/services -n $(N)
-
-.PHONY: sim
-sim: ## Simulate many speakers under SCHEDULES (10000) schedules of faults; SEED=n: tell the course of one; GROW=1: cluster sizes
-	@go run ./test/sim $(if $(GROW),-grow,$(if $(SEED),-seed $(SEED),-schedules $(SCHEDULES)))
 
 .PHONY: bench-speaker
 bench-speaker: ## Give one speaker N (1000) addresses on a lab; print a line of JSON: its memory, and its CPU time when idle

@@ -38,7 +38,7 @@ if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
   echo "please install: ${missing[*]}" >&2
   exit 1
 fi
-echo "installing ${missing[*]}" >&2
+echo "installing ${missing[*]}; this may take minutes" >&2
 
 # Debian starts the services that it installs. Nothing here uses its containerd, so none is started.
 policy=/usr/sbin/policy-rc.d
@@ -50,4 +50,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2; }
 # The list of packages may be empty or old: asking for a new one is slow, so only if it must be.
-install || { apt-get update -qq >&2 && install; }
+install || { apt-get update -qq >&2 && install; } || {
+  echo "deps.sh: could not install ${missing[*]}; apt-get says above why" >&2
+  exit 1
+}

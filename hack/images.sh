@@ -11,6 +11,7 @@ shift 3
 rm -rf "$out"
 for platform in ${PLATFORMS:-amd64 arm64 arm/v7}; do
   name=${platform/\//-}
+  echo "building for $platform" >&2
   for binary; do
     CGO_ENABLED=0 GOOS=linux GOARCH=${platform%%/*} GOARM=7 \
       go build -trimpath -buildvcs=false -ldflags "$LDFLAGS" -o "$out/$name/$binary" "./cmd/$binary"

@@ -80,6 +80,56 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// TestWithoutRights lets a user ask who may list objects, but neither reach pods nor see the ranges of the Services: what is not
+// known is said to be so.
+func TestWithoutRights(t *testing.T) {
+	pod := func(name, component string) string {
+		return `{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"metallb-system","name":"` + name + `","labels":{"component":"` +
+			component + `"}},"spec":{"nodeName":"node1"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`
+	}
+	pods := list("Pod", "v1", pod("speaker-1", "speaker"), pod("controller-1", "controller"))
+	objects := map[string]any{
+		"/version": map[string]string{"gitVersion": "v1.37.0"},
+		"/api":     metav1.APIVersions{Versions: []string{"v1"}},
+		"/apis":    metav1.APIGroupList{},
+		"/api/v1/namespaces/metallb-system/configmaps/config": json.RawMessage(`{"kind":"ConfigMap","apiVersion":"v1",
+			"metadata":{"name":"config"},"data":{"config":"address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/22]}]"}}`),
+		"/api/v1/nodes":                           list("Node", "v1", `{"kind":"Node","apiVersion":"v1","metadata":{"name":"node1"}}`),
+		"/api/v1/services":                        list("Service", "v1", planService(t, "web", 0, "10.0.0.1", func(*corev1.Service) {})),
+		"/apis/networking.k8s.io/v1/servicecidrs": forbidden,
+		"/api/v1/pods":                            pods,
+		"/api/v1/namespaces/metallb-system/pods":  pods,
+		"/apis/apps/v1/deployments":               list("Deployment", "apps/v1"),
+		"/apis/apps/v1/daemonsets":                list("DaemonSet", "apps/v1"),
+	}
+	tests := []struct {
+		line string
+		want []string // parts of the text
+	}{
+		{"invar doctor --kubeconfig config", []string{
+			"not known: the ranges of the Services: list ServiceCIDRs: no right", "not known: node node1: its speaker speaker-1 could not be asked",
+			"not known: how kube-proxy is configured", "nothing is wrong; looked at 1 node, 1 speaker, 1 controller and 1 pool",
+		}},
+		{"invar status --kubeconfig config", []string{
+			"default/web  10.0.0.1  -     not known  -", "node1  not known  0          speaker-1", "node1  not known  -          controller-1",
+			"Configuration: not known", "! The controller can't be asked: ",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.line, func(t *testing.T) {
+			got := runLine(t, tt.line, "", map[string]string{"config": apiServer(t, objects)})
+			if got.Code != exitOK {
+				t.Errorf("exit code %d: %s", got.Code, got.Err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(got.Out, want) {
+					t.Errorf("no %q in:\n%s", want, got.Out)
+				}
+			}
+		})
+	}
+}
+
 func TestIsSet(t *testing.T) {
 	for _, tt := range []struct {
 		args string

@@ -21,8 +21,8 @@ const exitCodes = `Exit codes:
   0  done; whatever was asked is as it should be
   1  failed: no answer from the API server, a right is missing, no such object
   2  the command line is wrong
-  3  done, and the answer is bad: the Service is not served (why), the text has a mistake (validate), an address would be
-     stranded (plan), something is wrong (doctor)
+  3  done, and the answer is bad: the Service is not served (why), the text has a mistake (validate, plan), an address would be
+     stranded (plan), something can't be carried over (migrate), something is wrong (doctor)
   4  gave up waiting (move, drain)`
 
 // usageError is a mistake in the command line.

@@ -119,8 +119,12 @@ func (c *collector) services(ctx context.Context) error {
 		}
 	}
 	cidrs, err := c.client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{})
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err):
 		return nil // an older Kubernetes; the Services' own addresses are known
+	case err != nil:
+		c.Unlearnt = append(c.Unlearnt, fmt.Sprintf("the ranges of the Services: list ServiceCIDRs: %v", err))
+		return nil
 	}
 	for i := range cidrs.Items {
 		c.ServiceRanges = use(c.ServiceRanges, "the range of the Services", cidrs.Items[i].Spec.CIDRs...)

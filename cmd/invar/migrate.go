@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,8 @@ func (t *tool) fileResources(files []string) ([]json.RawMessage, error) {
 			defer f.Close()
 			in = f
 		}
-		for decoder := utilyaml.NewYAMLOrJSONDecoder(in, 4096); ; {
+		decoder := utilyaml.NewYAMLOrJSONDecoder(in, 4096)
+		for n := 1; ; n++ {
 			var object json.RawMessage
 			err := decoder.Decode(&object)
 			if errors.Is(err, io.EOF) {
@@ -126,7 +128,12 @@ func (t *tool) fileResources(files []string) ([]json.RawMessage, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read resources in %s: %w", name, err)
 			}
-			if len(object) > 0 && string(object) != "null" {
+			switch text := bytes.TrimSpace(object); {
+			case len(text) == 0 || string(text) == "null":
+				n-- // nothing between two separators
+			case text[0] != '{':
+				return nil, fmt.Errorf("read resources in %s: document %d is no object of Kubernetes", name, n)
+			default:
 				out = append(out, object)
 			}
 		}

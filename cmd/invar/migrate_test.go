@@ -68,6 +68,16 @@ func TestMigrateFiles(t *testing.T) {
 			name: "no YAML", line: "invar migrate -f -", stdin: "a: [",
 			want: ran{exitFailed, "", "error: read resources in -: error converting YAML to JSON: yaml: line 1: did not find expected node content\n"},
 		},
+		{
+			name: "no object", line: "invar migrate -f -", stdin: simplePool + "\n---\njust words\n",
+			want: ran{exitFailed, "", "error: read resources in -: document 2 is no object of Kubernetes\n"},
+		},
+		{
+			name: "an object of another form", line: "invar migrate -f -",
+			stdin: "kind: IPAddressPool\napiVersion: metallb.io/v1beta1\nmetadata: {name: a}\nspec: {addresses: 5}\n",
+			want: ran{exitFailed, "", "error: convert MetalLB's resources: IPAddressPool a: read spec: " +
+				"json: cannot unmarshal number into Go struct field poolSpec.addresses of type []string\n"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,6 +98,13 @@ func apiServer(t *testing.T, objects map[string]any) (kubeconfig string) {
 			w.WriteHeader(http.StatusNotFound)
 			object = metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound}
 		}
+		if object == forbidden {
+			w.WriteHeader(http.StatusForbidden)
+			object = metav1.Status{
+				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+				Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: "no right",
+			}
+		}
 		if err := json.NewEncoder(w).Encode(object); err != nil {
 			t.Errorf("serve %s: %v", r.URL.Path, err)
 		}
@@ -96,6 +113,9 @@ func apiServer(t *testing.T, objects map[string]any) (kubeconfig string) {
 	return fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\n"+
 		"contexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", server.URL)
 }
+
+// forbidden stands for an object that the user may not see.
+const forbidden = "forbidden"
 
 // list returns a list of objects of one kind.
 func list(kind, version string, objects ...string) any {

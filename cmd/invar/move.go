@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -128,6 +129,9 @@ func (t *tool) await(ctx context.Context, wait time.Duration, look func(context.
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return fmt.Errorf("interrupted: %s", strings.TrimSuffix(last, "."))
+			}
 			return fmt.Errorf("%w after %s: %s", errTimeout, wait, strings.TrimSuffix(last, "."))
 		case <-tick.C:
 		}

@@ -80,17 +80,26 @@ func TestStatusPage(t *testing.T) {
 				Service: "shop/web", Addr: vip, Pool: "default",
 				Holder: &explain.Holder{Node: "node2", Interfaces: []string{"eth0", "eth1"}, Since: epoch.Add(-3 * time.Hour)},
 			},
+			{Service: "shop/xyz", Addr: vip, Unknown: true, Note: "by its condition 192.168.1.160 from node node2 on eth0"},
 		},
 		Members: []explain.StatusMember{
 			{Node: "node1", Pod: "speaker-a", Image: "invar:v1", State: "announcing"},
 			{Node: "node2", Pod: "speaker-b", Image: "invar:v1", State: "no member", Addresses: 1},
 			{Node: "node1", Pod: "controller-a", Image: "invar:v1", State: "leads", Controller: true},
 		},
-		Config:    explain.Config{Pools: 3, Warnings: []string{"line 3: peers are left out"}},
+		Config:    &explain.Config{Pools: 3, Warnings: []string{"line 3: peers are left out"}},
 		Conflicts: []explain.Conflict{{Addr: vip, MAC: "02:00:00:00:00:99", Node: "node2", Interface: "eth0"}},
 		Moves:     []explain.Move{{At: epoch.Add(-time.Second), Addr: vip, From: "node1", To: "node2", Cause: "drain"}},
 	}, epoch)
 	golden(t, "status.txt", p)
+}
+
+func TestUnknownConfigPage(t *testing.T) {
+	p := &page{}
+	p.config(nil)
+	if got, want := p.String(), "Configuration: not known\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 func TestBar(t *testing.T) {

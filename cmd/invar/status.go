@@ -163,6 +163,9 @@ func (p *page) services(services []explain.StatusService, now time.Time) {
 		if s.Addr.IsValid() {
 			row[1] = s.Addr.String()
 		}
+		if s.Unknown {
+			row[3] = p.warn("not known")
+		}
 		if h := s.Holder; h != nil {
 			row[3], row[4] = h.Node, orDash(strings.Join(h.Interfaces, ","))
 			if !h.Since.IsZero() {
@@ -181,7 +184,7 @@ func (p *page) members(members []explain.StatusMember) {
 		switch state {
 		case "announcing", "leads", "stands by":
 			state = p.good(state)
-		case "draining":
+		case "draining", "not known":
 			state = p.warn(state)
 		default:
 			state = p.bad(state)
@@ -194,7 +197,11 @@ func (p *page) members(members []explain.StatusMember) {
 	p.table(rows)
 }
 
-func (p *page) config(c explain.Config) {
+func (p *page) config(c *explain.Config) {
+	if c == nil {
+		p.line("Configuration: %s", p.warn("not known"))
+		return
+	}
 	switch {
 	case c.Error != "":
 		p.line("%s: %s", p.bad("Configuration: the newest is not in force"), c.Error)

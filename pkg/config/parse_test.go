@@ -3,7 +3,6 @@ package config_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,7 @@ import (
 )
 
 // update writes the golden files anew; read the difference before committing it.
-var update = flag.Bool("update", false, "write the golden files of testdata anew")
+var update = os.Getenv("GOLDEN_UPDATE") == "1"
 
 // files returns the configurations in a folder of testdata.
 func files(t testing.TB, folder string) []string {
@@ -43,7 +42,7 @@ func read(t testing.TB, name string) string {
 func golden(t *testing.T, name, suffix, got string) {
 	t.Helper()
 	name = strings.TrimSuffix(name, ".yaml") + suffix
-	if *update {
+	if update {
 		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
 			t.Fatalf("write golden file: %v", err)
 		}

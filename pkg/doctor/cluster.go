@@ -84,6 +84,9 @@ func checkSpeakers(f *Facts) []Finding {
 			continue
 		}
 		line := fmt.Sprintf("node %s: pod %s is not ready", s.Node, s.Pod)
+		if s.Node == "" {
+			line = fmt.Sprintf("pod %s is not ready: no node has taken it", s.Pod)
+		}
 		if s.State != nil && s.State.NotReady != "" {
 			line += ": " + s.State.NotReady
 		}

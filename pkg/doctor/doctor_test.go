@@ -129,6 +129,10 @@ func TestExamine(t *testing.T) {
 			"a speaker that does not work", func(f *doctor.Facts) { f.Speakers[1].Ready, f.Speakers[1].State.NotReady = false, "waiting for peers" }, "speaker",
 			[]string{"node node2: pod speaker-node2 is not ready: waiting for peers"},
 		},
+		{
+			"a speaker that waits for a node", func(f *doctor.Facts) { f.Speakers = append(f.Speakers, doctor.Speaker{Pod: "speaker-3"}) }, "speaker",
+			[]string{"pod speaker-3 is not ready: no node has taken it"},
+		},
 		{"no speaker", func(f *doctor.Facts) { f.Speakers, f.Wishes = nil, nil }, "speaker", []string{"there is no pod of a speaker"}},
 		{"all nodes excluded", func(f *doctor.Facts) { excluded(f); f.Wishes = nil }, "excluded", []string{
 			"node node1 has label node.kubernetes.io/exclude-from-external-load-balancers",
@@ -266,9 +270,11 @@ func TestUnknown(t *testing.T) {
 	f.Speakers[0].State, f.Speakers[0].Failure = nil, "connection refused"
 	f.Controllers[0].State, f.Controllers[0].Failure = nil, "forbidden"
 	f.KubeProxy = doctor.KubeProxy{}
+	f.Unlearnt = []string{"the ranges of the Services: forbidden"}
 	want := []string{
 		"node node1: its speaker speaker-node1 could not be asked: connection refused",
 		"the controller controller-1 could not be asked: forbidden",
+		"the ranges of the Services: forbidden",
 		"how kube-proxy is configured: there is no ConfigMap kube-system/kube-proxy",
 	}
 	if diff := cmp.Diff(want, doctor.Examine(f).Unknown); diff != "" {

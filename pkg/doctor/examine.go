@@ -65,6 +65,7 @@ func unknown(f *Facts) []string {
 			out = append(out, fmt.Sprintf("the controller %s could not be asked: %s", c.Pod, c.Failure))
 		}
 	}
+	out = append(out, f.Unlearnt...)
 	if f.KubeProxy.Source == "" {
 		out = append(out, "how kube-proxy is configured: there is no ConfigMap kube-system/kube-proxy")
 	}

@@ -26,6 +26,8 @@ type Facts struct {
 	Controllers   []Controller
 	Version       string // of the tool that asks
 	Kubernetes    string // version of the API server, "v1.37.2"
+	// Unlearnt are things that could not be learnt and that no other field shows to be missing, each with the reason.
+	Unlearnt []string
 }
 
 // Node is a node of the cluster.

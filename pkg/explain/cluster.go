@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,14 @@ type Pod struct {
 	Image   string `json:"image"`
 	// Failure is why its state could not be had; empty: it was, or it was not asked.
 	Failure string `json:"failure,omitempty"`
+}
+
+// place names the pod and, if there is one, its node.
+func (p *Pod) place() string {
+	if p.Node == "" {
+		return p.Name
+	}
+	return p.Name + " on node " + p.Node
 }
 
 // Subject is a Service as Kubernetes has it.
@@ -59,6 +68,9 @@ type view struct {
 	conflict []Conflict // by whom it is used, too
 	own      map[string]Address
 }
+
+// listens reports whether there is a controller that can be asked and hears the speakers.
+func (c *Cluster) listens() bool { return c.Controller != nil && c.Controller.Listening }
 
 // viewOf puts together what is known of an address.
 func (c *Cluster) viewOf(addr netip.Addr) view {
@@ -154,9 +166,11 @@ func (c *Cluster) doubts() []string {
 	for _, p := range c.Pods {
 		switch {
 		case p.Failure != "":
-			out = append(out, fmt.Sprintf("Pod %s on node %s can't be asked: %s.", p.Name, p.Node, p.Failure))
+			out = append(out, fmt.Sprintf("Pod %s can't be asked: %s.", p.place(), p.Failure))
+		case !p.Ready && p.Node == "":
+			out = append(out, fmt.Sprintf("Pod %s is not ready: no node has taken it.", p.Name))
 		case !p.Ready:
-			out = append(out, fmt.Sprintf("Pod %s on node %s is not ready.", p.Name, p.Node))
+			out = append(out, fmt.Sprintf("Pod %s is not ready.", p.place()))
 		}
 	}
 	for i := range c.Speakers {
@@ -182,6 +196,9 @@ func (c *Cluster) HeldBy(addr netip.Addr, node string) (held bool, state string)
 	if len(v.holders) > 0 {
 		return false, fmt.Sprintf("%s is announced by %s", addr, holdersText(v.holders))
 	}
+	if !v.known && !c.listens() {
+		return false, fmt.Sprintf("who announces %s is not known: %s", addr, strings.Join(c.doubts(), " "))
+	}
 	return false, "nobody announces " + addr.String()
 }
 
@@ -198,6 +215,9 @@ func (c *Cluster) Idle(node string) (idle bool, state string) {
 		if h.Node == node {
 			n++
 		}
+	}
+	if n == 1 {
+		return false, node + " still announces 1 address"
 	}
 	return n == 0, fmt.Sprintf("%s still announces %d addresses", node, n)
 }

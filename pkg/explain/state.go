@@ -161,7 +161,7 @@ type Move struct {
 	To   string     `json:"to"`
 	// Cause is one of election's: first, failure, drain, unfit or preferred.
 	Cause string `json:"cause"`
-	// Took is the time from the last sign of life of a node that failed until the new holder announced; 0 if nothing failed, or
+	// Took is the time from the last sign of life of a node that failed until the new holder claimed it; 0 if nothing failed, or
 	// if it is not known.
 	Took time.Duration `json:"took,omitempty"`
 }
@@ -198,7 +198,7 @@ type ControllerState struct {
 type Pool struct {
 	Name   string `json:"name"`
 	Family string `json:"family"` // IPv4 or IPv6
-	// Total is the number of addresses that it can give, at most 1<<64-1, InUse of those in use.
+	// Total is the number of addresses that it can give, at most math.MaxInt64, InUse of those in use.
 	Total    uint64 `json:"total"`
 	InUse    uint64 `json:"inUse"`
 	Services int    `json:"services"`

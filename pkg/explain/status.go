@@ -11,7 +11,7 @@ type Status struct {
 	Pools    []Pool          `json:"pools"`
 	Services []StatusService `json:"services"`
 	Members  []StatusMember  `json:"members"`
-	Config   Config          `json:"config"`
+	Config   *Config         `json:"config,omitempty"` // nil: not known
 	// Conflicts are addresses that a host outside the cluster uses.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	Moves     []Move     `json:"moves,omitempty"` // the last ones, the newest first
@@ -23,7 +23,8 @@ type StatusService struct {
 	Service string     `json:"service"`
 	Addr    netip.Addr `json:"addr,omitzero"`
 	Pool    string     `json:"pool,omitempty"`
-	Holder  *Holder    `json:"holder,omitempty"` // nil: nobody announces it
+	Holder  *Holder    `json:"holder,omitempty"` // nil: nobody announces it, or it is Unknown who does
+	Unknown bool       `json:"unknown,omitempty"`
 	// Note is what is worth knowing: what it waits for, that it is stranded.
 	Note string `json:"note,omitempty"`
 }
@@ -37,26 +38,36 @@ type StatusMember struct {
 	Controller bool `json:"controller,omitempty"`
 	// Addresses is how many it announces.
 	Addresses int `json:"addresses"`
-	// State is one of "announcing", "draining", "unable", "silent", "no member", or of a controller "leads" and "stands by".
+	// State is one of "announcing", "draining", "unable", "silent" and "no member", or of a controller "leads", "stands by" and
+	// "not ready"; "not known" of both.
 	State string `json:"state"`
 }
 
 // Status says how the cluster fares. services are those of type LoadBalancer.
 func (c *Cluster) Status(services []Subject) Status {
 	s := Status{Doubts: c.doubts(), Pools: []Pool{}, Services: []StatusService{}, Members: c.members()}
-	class := ""
-	if c.Controller != nil {
-		s.Pools, s.Config, s.Moves = c.Controller.Pools, c.Controller.Config, c.Controller.Moves
-		class = c.Controller.Class
+	switch {
+	case c.Controller != nil:
+		s.Pools, s.Config, s.Moves = c.Controller.Pools, &c.Controller.Config, c.Controller.Moves
+	case len(c.Speakers) > 0:
+		s.Config = &c.Speakers[0].Config
 	}
 	for _, subject := range services {
-		if subject.Class == class {
+		if c.serves(subject) {
 			s.Services = append(s.Services, c.statusOf(subject)...)
 		}
 	}
 	slices.SortStableFunc(s.Services, func(a, b StatusService) int { return cmp.Compare(a.Service, b.Service) })
 	s.Conflicts = c.conflicts()
 	return s
+}
+
+// serves reports whether a Service is one of this Invar's. If the controller can't tell its class, the Service's condition has to.
+func (c *Cluster) serves(s Subject) bool {
+	if c.Controller != nil {
+		return s.Class == c.Controller.Class
+	}
+	return s.Class == "" || s.Allocated.Reason != ""
 }
 
 // statusOf returns a line for each address of a Service, or one if it has none.
@@ -75,8 +86,14 @@ func (c *Cluster) statusOf(subject Subject) []StatusService {
 		if i < len(decided.Pools) {
 			line.Pool = decided.Pools[i]
 		}
-		if v := c.viewOf(addr); len(v.holders) > 0 {
+		switch v := c.viewOf(addr); {
+		case len(v.holders) > 0:
 			line.Holder = &v.holders[0]
+		case !v.known && !c.listens():
+			line.Unknown = true
+			if subject.Announced.Message != "" {
+				line.Note = cmp.Or(line.Note, "by its condition "+subject.Announced.Message)
+			}
 		}
 		out = append(out, line)
 	}
@@ -119,7 +136,8 @@ func (c *Cluster) conflicts() (out []Conflict) {
 // members returns the speakers by node, then the controllers.
 func (c *Cluster) members() []StatusMember {
 	seen := map[string]Member{}
-	for _, m := range c.membersSeen() {
+	all := c.membersSeen()
+	for _, m := range all {
 		seen[m.Name] = m
 	}
 	held := map[string]int{}
@@ -129,11 +147,16 @@ func (c *Cluster) members() []StatusMember {
 	out := []StatusMember{}
 	for _, p := range c.Pods {
 		m := StatusMember{Node: p.Node, Pod: p.Name, Image: p.Image, Controller: !p.Speaker}
+		switch {
+		case !p.Speaker:
+			m.State = c.controllerState(p)
+		case len(all) == 0:
+			m.State = stateUnknown
+		default:
+			m.State = memberState(seen, p.Node)
+		}
 		if p.Speaker {
 			m.Addresses = held[p.Node]
-			m.State = memberState(seen, p.Node)
-		} else {
-			m.State = c.controllerState(p)
 		}
 		out = append(out, m)
 	}
@@ -151,7 +174,7 @@ func (c *Cluster) members() []StatusMember {
 
 // membersSeen returns the members of the gossip: as the controller sees them, or else a speaker.
 func (c *Cluster) membersSeen() []Member {
-	if c.Controller != nil && c.Controller.Listening {
+	if c.listens() {
 		return c.Controller.Members
 	}
 	for i := range c.Speakers {
@@ -184,6 +207,9 @@ func (c *Cluster) held() (out []Holder) {
 	return out
 }
 
+// stateUnknown is the state of a pod that nobody can tell of.
+const stateUnknown = "not known"
+
 func memberState(seen map[string]Member, node string) string {
 	m, ok := seen[node]
 	switch {
@@ -203,8 +229,10 @@ func (c *Cluster) controllerState(p Pod) string {
 	switch {
 	case c.Controller != nil && c.Controller.Identity == p.Name:
 		return "leads"
-	case p.Failure != "" || !p.Ready:
+	case !p.Ready:
 		return "not ready"
+	case p.Failure != "":
+		return stateUnknown
 	}
 	return "stands by"
 }

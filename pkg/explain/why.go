@@ -180,6 +180,8 @@ func (c *Cluster) problem(s Subject, v *view, addr netip.Addr) string {
 		return fmt.Sprintf("%s answers for %s without announcing it: it is cut off from the others.", strings.Join(v.quiet, ", "), addr)
 	case v.known:
 		return fmt.Sprintf("Nobody announces %s: %s.", addr, v.whyNobody())
+	case s.Conflict.True:
+		return "By its condition, " + s.Conflict.Message + "."
 	case s.Announced.True:
 		return "" // no speaker can be asked; the condition has to do
 	case s.Announced.Message != "":

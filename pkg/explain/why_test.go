@@ -185,6 +185,17 @@ func TestWhy(t *testing.T) {
 			doubts:  []string{"The controller can't be asked: list pods: forbidden."},
 		},
 		{
+			name: "nothing can be asked, and by its conditions another host uses the address",
+			subject: Subject{
+				Name: "shop/web", Type: "LoadBalancer", Addrs: []netip.Addr{vip}, Allocated: Condition{True: true, Reason: "Allocated"},
+				Announced: Condition{True: true, Reason: "Announced", Message: "192.168.1.160 from node node2 on eth0"},
+				Conflict:  Condition{True: true, Reason: "ForeignHost", Message: "192.168.1.160 is used by 02:00:00:00:00:99"},
+			},
+			cluster: func() *Cluster { return &Cluster{NoController: "list pods: forbidden"} },
+			summary: "By its condition, 192.168.1.160 is used by 02:00:00:00:00:99.",
+			doubts:  []string{"The controller can't be asked: list pods: forbidden."},
+		},
+		{
 			name:    "nothing can be asked",
 			subject: Subject{Name: "shop/web", Type: "LoadBalancer", Allocated: Condition{Reason: "Refused", Message: "pool full"}},
 			cluster: func() *Cluster {
@@ -216,6 +227,16 @@ func TestWhy(t *testing.T) {
 				t.Errorf("doubts (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestPending has pods that no node has taken yet.
+func TestPending(t *testing.T) {
+	c := world()
+	c.Pods = []Pod{{Name: "speaker-1", Speaker: true}, {Name: "controller-1", Failure: "pod not found"}}
+	want := []string{"Pod speaker-1 is not ready: no node has taken it.", "Pod controller-1 can't be asked: pod not found."}
+	if diff := cmp.Diff(want, c.doubts()); diff != "" {
+		t.Errorf("doubts (-want +got):\n%s", diff)
 	}
 }
 
@@ -260,6 +281,10 @@ func TestHeldByAndIdle(t *testing.T) {
 	if idle, _ := c.Idle("node1"); idle {
 		t.Error("node1 is said to be idle, though its speaker can't be asked")
 	}
+	want = "who announces 192.168.1.160 is not known: The controller can't be asked: forbidden."
+	if held, state := (&Cluster{NoController: "forbidden"}).HeldBy(vip, "node1"); held || state != want {
+		t.Errorf("nothing can be asked: %v, %q, want %q", held, state, want)
+	}
 }
 
 func TestStatus(t *testing.T) {
@@ -279,6 +304,7 @@ func TestStatus(t *testing.T) {
 			{Service: "shop/api", Note: "pool default: full"},
 			{Service: "shop/web", Addr: vip, Pool: "default", Holder: &c.Controller.Holders[0]},
 		},
+		Config: &Config{},
 		Members: []StatusMember{
 			{Node: "node1", Pod: "speaker-node1", State: "announcing"},
 			{Node: "node2", Pod: "speaker-node2", Addresses: 1, State: "draining"},
@@ -288,5 +314,51 @@ func TestStatus(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// TestStatusUnknown has Services of which neither controller nor speakers can be asked: what is not known is not said to be so.
+func TestStatusUnknown(t *testing.T) {
+	c := world()
+	c.Controller, c.NoController, c.Speakers = nil, "forbidden", nil
+	for i := range c.Pods {
+		c.Pods[i].Failure = "forbidden"
+	}
+	web := subject(vip)
+	web.Class = "ours"
+	web.Allocated = Condition{True: true, Reason: "Allocated", Message: "has 192.168.1.160"}
+	web.Announced = Condition{True: true, Reason: "Announced", Message: "192.168.1.160 from node node2 on eth0"}
+	waits, foreign := subject(), subject()
+	waits.Name, foreign.Name, foreign.Class = "shop/waits", "shop/foreign", "theirs"
+	got := c.Status([]Subject{web, waits, foreign})
+	want := Status{
+		Pools: []Pool{},
+		Services: []StatusService{
+			{Service: "shop/waits", Note: "the controller has not come to it"},
+			{Service: "shop/web", Addr: vip, Unknown: true, Note: "by its condition 192.168.1.160 from node node2 on eth0"},
+		},
+		Members: []StatusMember{
+			{Node: "node1", Pod: "speaker-node1", State: "not known"},
+			{Node: "node2", Pod: "speaker-node2", State: "not known"},
+			{Node: "node3", Pod: "speaker-node3", State: "not known"},
+			{Node: "node1", Pod: "controller-1", Controller: true, State: "not known"},
+		},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(Status{}, "Doubts")); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// TestStatusBySpeakers has a controller that can't be asked: the speakers know the configuration and the holders.
+func TestStatusBySpeakers(t *testing.T) {
+	c := world()
+	c.Controller = nil
+	c.Speakers[0].Config = Config{Pools: 2}
+	got := c.Status([]Subject{subject(vip)})
+	if diff := cmp.Diff(&Config{Pools: 2}, got.Config); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if len(got.Services) != 1 || got.Services[0].Holder == nil || got.Services[0].Holder.Node != "node2" || got.Services[0].Unknown {
+		t.Errorf("Services: %+v, want one that node2 announces", got.Services)
 	}
 }

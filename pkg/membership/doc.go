@@ -4,7 +4,7 @@
 // below a millisecond, see [Start]. Nothing goes through the Kubernetes API: with the API away, failures are still seen
 // and addresses still move.
 //
-// Claims travel three ways: at once to each member by one datagram, which is repeated twice ([Repeats]); then with the gossip,
+// Claims travel three ways: at once to each member by one datagram, which is repeated some times ([Repeats]); then with the gossip,
 // passed on by whoever learned something new from it; and in full whenever two members exchange their state, as they do when one
 // joins. A lost datagram costs time, never agreement. The gossip is slow, since it wakes every speaker also when nothing is new.
 //

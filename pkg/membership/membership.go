@@ -113,8 +113,11 @@ const (
 // GossipInterval is that between two rounds of gossip, which wake a speaker also when there is nothing to tell.
 const GossipInterval = 500 * time.Millisecond
 
-// Repeats says after which times what is new is told to each member again: a datagram may be lost, and the gossip is slow.
-func Repeats() []time.Duration { return []time.Duration{50 * time.Millisecond, 150 * time.Millisecond} }
+// Repeats says after which times what is new is told to each member again: a datagram may be lost, the gossip is slow, and a
+// break of some seconds may outlast both.
+func Repeats() []time.Duration {
+	return []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, time.Second, 4 * time.Second}
+}
 
 // updateWait bounds how long memberlist tries to get a new Meta into its gossip.
 const updateWait = time.Second

@@ -3,7 +3,6 @@ package migrate_test
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -23,7 +22,7 @@ import (
 )
 
 // update writes the golden files anew; read the difference before committing it.
-var update = flag.Bool("update", false, "write the golden files of testdata anew")
+var update = os.Getenv("GOLDEN_UPDATE") == "1"
 
 // documents returns the documents of a YAML text as JSON.
 func documents(t *testing.T, text string) []json.RawMessage {
@@ -72,7 +71,7 @@ func TestResources(t *testing.T) {
 				got += l.String() + "\n"
 			}
 			golden := strings.TrimSuffix(name, ".yaml") + ".golden"
-			if *update {
+			if update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}

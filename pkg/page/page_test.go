@@ -3,7 +3,6 @@ package page_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"image/png"
 	"io"
 	"log/slog"
@@ -24,7 +23,8 @@ import (
 	"github.com/invar-lb/invar/test/browser"
 )
 
-var update = flag.Bool("update", false, "write testdata/page.txt anew")
+// update writes testdata/page.txt anew; read the difference before committing it.
+var update = os.Getenv("GOLDEN_UPDATE") == "1"
 
 // site serves the page and a state as the controller does, on the loopback interface.
 type site struct {
@@ -188,7 +188,7 @@ const dim = `
 func checkGolden(t *testing.T, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", "page.txt")
-	if *update {
+	if update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}

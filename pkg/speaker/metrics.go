@@ -48,8 +48,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.failover = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "invar_speaker_failover_seconds",
 		Help: "How long the phases of a failover took on this speaker: detect, from the first question that a node left " +
-			"unanswered until it was found silent; claim, from then until its addresses were claimed; first_frame, from then until " +
-			"each of them was announced.",
+			"unanswered until it was found silent; claim, from that moment until its addresses were claimed; first_frame, from " +
+			"the same moment until each of them was announced.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
 	}, []string{"phase"})
 	m.duplicates = prometheus.NewHistogram(prometheus.HistogramOpts{
