@@ -20,6 +20,20 @@
 // not answer on the wire any more: that is the business of the speaker (election.Sentry), 0.12 to 0.2 s. The heartbeats
 // remain for what these can't see: a process that hangs, nodes that share no subnet.
 //
+// # How it grows
+//
+// By simulation (`make sim GROW=1`; ten addresses, a network with a delay of some 0.1 ms), in milliseconds from the fault until the
+// last address is claimed, and until all know of that:
+//
+//	nodes                          3          10         100        1000
+//	power lost, median (worst)     177 (203)  163 (197)  162 (199)  175 (183)
+//	all know, median (worst)       178 (204)  167 (202)  168 (204)  181 (188)
+//	process ends, median (worst)   60 (87)    48 (83)    52 (81)
+//	sent by each node at rest      10 datagrams and 25 to 37 questions on the wire in a second, at any size
+//
+// The time does not grow, for nobody waits for more than three watchers. What is sent about a failure does: some 45 datagrams for
+// each node of the cluster, since each of those that take over tells each member, five times.
+//
 // # Keys
 //
 // Everything but the connections of presence, over which nothing is said, is encrypted and authenticated (AES-256-GCM) with a
