@@ -6,8 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
