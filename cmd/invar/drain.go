@@ -29,6 +29,7 @@ func newDrainCommand(t *tool) *cobra.Command {
 			"An address that no other node may have is announced by nobody then. Pods stay where they are.",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: t.completeOneNode,
+		PreRunE:           t.output.refuse,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.drain(cmd.Context(), args[0], wait)
 		},
@@ -46,6 +47,7 @@ func newUndrainCommand(t *tool) *cobra.Command {
 			"A label that was there before drain is left alone, unless --force is given.",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: t.completeOneNode,
+		PreRunE:           t.output.refuse,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.undrain(cmd.Context(), args[0], force)
 		},

@@ -31,7 +31,8 @@ func newMoveCommand(t *tool) *cobra.Command {
 		Long: "Move an address to a node, and keep it there whenever that node is able to.\n\n" +
 			"It sets annotation " + kube.AnnotationAnnounceFrom + " on the Services that have the address, and waits until the node announces it.\n" +
 			"The new node announces before the old one falls silent. --to \"\" lifts the wish; the address stays where it is.",
-		Args: cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1),
+		PreRunE: t.output.refuse,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr, err := netip.ParseAddr(args[0])
 			if err != nil {

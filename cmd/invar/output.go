@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 )
 
@@ -34,6 +35,14 @@ func (f *format) Set(s string) error {
 	}
 	*f = format(s)
 	return nil
+}
+
+// refuse is for commands that do something and have no answer to print: it refuses --output.
+func (f *format) refuse(cmd *cobra.Command, _ []string) error {
+	if *f == formatText {
+		return nil
+	}
+	return usageError{cmd, fmt.Errorf("--output is of no use here: %s does something, and its exit code says whether that came about", cmd.Name())}
 }
 
 // print writes answer as JSON or YAML if the user asks for that, and else as the text that write makes of it.

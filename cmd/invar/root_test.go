@@ -50,6 +50,10 @@ func TestRun(t *testing.T) {
 		{"invar version surplus", exitUsage, "", `unknown command "surplus"`},
 		{"invar version --nonsense", exitUsage, "", "unknown flag: --nonsense"},
 		{"invar version -o xml", exitUsage, "", "want json, yaml or wide"},
+		{"invar move 10.0.0.1 --to node1 -o json", exitUsage, "", "--output is of no use here"},
+		{"invar drain node1 -o yaml", exitUsage, "", "See 'invar drain --help'."},
+		{"invar undrain node1 -o wide", exitUsage, "", "--output is of no use here"},
+		{"invar ui -o json", exitUsage, "", "--output is of no use here"},
 		{"kubectl_complete-invar vers", exitOK, "version\t", ""},
 		{"invar completion bash", exitOK, "__start_invar", ""},
 	}

@@ -29,6 +29,7 @@ func newUICommand(t *tool) *cobra.Command {
 		Long: "Show the controller's status page in a browser, until interrupted: pools, addresses by node, the last moves, conflicts.\n\n" +
 			"It forwards a port of this machine's loopback interface to the controller that leads, for which you need the right to " +
 			"create pods/portforward in Invar's namespace. When another controller comes to lead, it goes on with that.",
+		PreRunE: t.output.refuse,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := t.client()
 			if err != nil {
