@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/api/meta"
 
+	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/pkg/membership"
 )
@@ -98,5 +100,18 @@ func TestHolders(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"192.168.1.160": "node2", "192.168.1.161": "node1"}, nodes); diff != "" {
 		t.Errorf("holders (-want +got):\n%s", diff)
+	}
+}
+
+// TestMovesOnce has a speaker go out of sight and come back with what it announced before, which is no other move.
+func TestMovesOnce(t *testing.T) {
+	var log moveLog
+	now := map[netip.Addr]holder{vip: {"node1", membership.Holding{Addr: vip, Since: epoch, From: "node2", Cause: "failure"}}}
+	for _, w := range []map[netip.Addr]holder{now, {}, now} {
+		log.note(w)
+	}
+	want := []explain.Move{{At: epoch, Addr: vip, From: "node2", To: "node1", Cause: "failure"}}
+	if diff := cmp.Diff(want, log.latest(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("moves (-want +got):\n%s", diff)
 	}
 }

@@ -167,7 +167,7 @@ func (h *moveLog) note(now map[netip.Addr]holder) {
 	var news []explain.Move
 	for addr, n := range now {
 		since[addr] = n.Since
-		if n.Cause != "" && !n.Since.Equal(h.since[addr]) {
+		if n.Cause != "" && !n.Since.Equal(h.since[addr]) && !h.remembers(addr, n.Since) {
 			news = append(news, explain.Move{At: n.Since, Addr: addr, From: n.From, To: n.node, Cause: n.Cause, Took: n.Took})
 		}
 	}
@@ -177,6 +177,11 @@ func (h *moveLog) note(now map[netip.Addr]holder) {
 	if over := len(h.moves) - maxMoves; over > 0 {
 		h.moves = slices.Clone(h.moves[over:])
 	}
+}
+
+// remembers reports whether a move has been noted: its speaker may have been out of sight since. The caller holds h.mu.
+func (h *moveLog) remembers(addr netip.Addr, at time.Time) bool {
+	return slices.ContainsFunc(h.moves, func(m explain.Move) bool { return m.Addr == addr && m.At.Equal(at) })
 }
 
 // latest returns the moves, the newest first.
