@@ -99,7 +99,8 @@ func TestListens(t *testing.T) {
 			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"127.0.0.1"}}},
 		})
 	c := New(Config{
-		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(), Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(),
+		Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
 		BindAddr: netip.MustParseAddr("127.0.0.2"), Port: int(speaker.Addr().Port()), Secret: "memberlist",
 	})
@@ -152,7 +153,8 @@ func TestPortTaken(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "memberlist"}, Data: map[string][]byte{kube.SecretKey: []byte("x")},
 	})
 	c := New(Config{
-		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(), Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(),
+		Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
 		BindAddr: netip.MustParseAddr("127.0.0.3"), Port: taken.Addr().(*net.TCPAddr).Port, Secret: "memberlist",
 	})

@@ -42,9 +42,8 @@
 // Heartbeats between processes have to be patient, since processes are held up. The kernel of a node answers ARP requests
 // and neighbour solicitations for the node's own address whatever its processes do. So nodes ask each other for that, each
 // 80 ms, and each 20 ms once an answer is overdue; a [Sentry] misses the answers after 120 ms, or later where a node was slow of
-// late. A process that ends is told
-// by its kernel as well, at once. [Silent] counts the votes: a node is dead when more than half of its watchers say so, of
-// which there are up to three ([Watchers]), so the work for a node does not grow with the cluster.
+// late. A process that ends is told by its kernel as well, at once. [Silent] counts the votes: a node is dead when more than half
+// of its watchers say so, of which there are up to three ([Watchers]), so the work for a node does not grow with the cluster.
 //
 // A node that was taken for dead by mistake loses its addresses, and nothing else: it hears of the claims that beat its
 // own, and takes nothing back.

@@ -1,8 +1,8 @@
 package ipam
 
 // Survey returns what each pool says to the Service now, in the order in which they are tried, for each wanted family apart where
-// that makes a difference. Before them come addresses that are asked for and lie in none. Reason is 0 where the Service could have an address or holds
-// one. Nothing changes.
+// that makes a difference. Before them come addresses that are asked for and lie in none. Reason is 0 where the Service could have
+// an address or holds one. Nothing changes.
 func (a *Allocator) Survey(req Request) []PoolRefusal {
 	req = req.normalised()
 	s := &search{Allocator: a, req: &req, terms: req.terms(), service: a.services[req.Service]}

@@ -148,7 +148,9 @@ type (
 	}
 )
 
-func resource[T, L any, PT object[T], PL list[L]](c rest.Interface, name, namespace string, params runtime.ParameterCodec) Resource[PT, PL] {
+func resource[T, L any, PT object[T], PL list[L]](
+	c rest.Interface, name, namespace string, params runtime.ParameterCodec,
+) Resource[PT, PL] {
 	return gentype.NewClientWithList[PT, PL](name, c, params, namespace,
 		func() PT { return new(T) }, func() PL { return new(L) }, gentype.PrefersProtobuf[PT]())
 }
