@@ -64,18 +64,25 @@ func (s *Speaker) State(r *http.Request) (any, error) {
 		state.NotReady = err.Error()
 		return state, nil
 	}
-	return state, s.ask(r.Context(), func() { s.tell(&state, own) })
+	var rest func()
+	if err := s.ask(r.Context(), func() { rest = s.tell(&state, own) }); err != nil {
+		return nil, err
+	}
+	rest()
+	return state, nil
 }
 
-// tell completes state with what belongs to the worker.
-func (s *Speaker) tell(state *explain.SpeakerState, own layer2.State) {
+// tell adds to state what belongs to the worker, and returns how to complete it without: a judgement of each node for each address
+// may take longer than a failover should wait.
+func (s *Speaker) tell(state *explain.SpeakerState, own layer2.State) (rest func()) {
 	state.Draining, state.Blocked = s.draining, s.blocked.now
 	state.Config = s.source.State()
 	state.Members = s.membersSeen()
 	state.Moves = s.moves.latest()
 	in := s.inputs(s.peers)
-	in.abilities = s.known.of
-	state.Addresses = s.addresses(&in, own)
+	in.abilities = maps.Clone(s.known.of)
+	since := s.announced // replaced and never changed
+	return func() { state.Addresses = s.addresses(&in, own, since) }
 }
 
 // membersSeen returns the members, dead or alive on the wire.
@@ -94,8 +101,8 @@ func lives(peers []membership.Peer, node string) bool {
 	return slices.ContainsFunc(peers, func(p membership.Peer) bool { return p.Name == node })
 }
 
-// addresses returns what is known of each address.
-func (s *Speaker) addresses(in *inputs, own layer2.State) []explain.Address {
+// addresses returns what is known of each address, given since when each is announced. It uses nothing of the worker's.
+func (s *Speaker) addresses(in *inputs, own layer2.State, since map[announced]time.Time) []explain.Address {
 	f := gather(*in)
 	claims := s.members.Claims()
 	desired := make(map[netip.Addr]layer2.AddressState, len(own.Addresses))
@@ -109,7 +116,7 @@ func (s *Speaker) addresses(in *inputs, own layer2.State) []explain.Address {
 		e := explain.Address{Addr: a.Addr, Holder: claim.Node, Seq: claim.Seq, Prefer: a.Prefer, Nodes: bars[a.Addr]}
 		for _, service := range f.services[a.Addr] {
 			e.Services = append(e.Services, service.String())
-			e.Since = s.announced[announced{service, a.Addr}]
+			e.Since = since[announced{service, a.Addr}]
 		}
 		slices.Sort(e.Services)
 		if pool := poolOf(in.pools, a.Addr); pool != nil {

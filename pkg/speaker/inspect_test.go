@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/invar-lb/invar/pkg/explain"
@@ -149,5 +152,54 @@ func TestStateBeforeStart(t *testing.T) {
 	state := got.(explain.SpeakerState)
 	if state.Node != "node1" || state.NotReady == "" || state.Addresses == nil {
 		t.Errorf("state %+v, want that of node1, which is not ready", state)
+	}
+}
+
+// TestStateLeavesTheWorkerAlone has the worker go on while the larger part of the state is worked out: the race detector sees what
+// both use.
+func TestStateLeavesTheWorkerAlone(t *testing.T) {
+	s := newSpeaker(t)
+	var err error
+	s.members, err = membership.Start(membership.Config{
+		Node: "node1", BindAddr: s.cfg.BindAddr, Key: make([]byte, 32), Logger: s.cfg.Logger, OnChange: func() {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.members.Close() })
+	svc := object("echo", corev1.ServiceTypeLoadBalancer)
+	svc.Annotations = map[string]string{kube.AnnotationAllocatedFrom: "pool"}
+	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.168.1.160"}}
+	s.store(t, svc)
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "echo-1", Labels: map[string]string{discoveryv1.LabelServiceName: "echo"}},
+		Endpoints:  []discoveryv1.Endpoint{{NodeName: new("node1")}},
+	}
+	if err := s.slices.GetStore().Add(slice); err != nil {
+		t.Fatal(err)
+	}
+	s.peers = s.members.Peers()
+	state := explain.SpeakerState{}
+	rest := s.tell(&state, s.announcer.State())
+	if len(state.Members) != 1 || len(state.Addresses) != 0 {
+		t.Errorf("the worker itself tells %+v, want the members and no address", state)
+	}
+	worked := make(chan struct{})
+	go func() {
+		defer close(worked)
+		for range 100 {
+			s.sync()
+		}
+	}()
+	for working := true; working; {
+		rest()
+		select {
+		case <-worked:
+			working = false
+		default:
+		}
+	}
+	if len(state.Addresses) != 1 || state.Addresses[0].Addr != addr("192.168.1.160") {
+		t.Errorf("addresses are %+v, want 192.168.1.160", state.Addresses)
 	}
 }
