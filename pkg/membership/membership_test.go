@@ -181,13 +181,25 @@ func TestPlainTextStaysOut(t *testing.T) {
 	if n, err := list.Join([]string{a.list.LocalNode().Address()}); err == nil || n > 0 {
 		t.Errorf("a member that encrypts nothing joined %d others, error %v", n, err)
 	}
-	if err := list.SendBestEffort(a.list.LocalNode(), []byte("plain")); err != nil {
+	b := start(t, "b", bytes.Repeat([]byte{1}, 32))
+	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.list.NumMembers(); got != 1 {
-		t.Errorf("a sees %d members, want itself alone", got)
+	// Datagrams keep their order here: when what b says has arrived, so has what was said before.
+	forged := election.Claim{Addr: netip.MustParseAddr("192.168.1.160"), Node: "plain", Seq: 1}
+	real := election.Claim{Addr: netip.MustParseAddr("192.168.1.161"), Node: "b", Seq: 1}
+	if err := list.SendBestEffort(a.list.LocalNode(), encodeDatagrams([]election.Claim{forged})[0]); err != nil {
+		t.Fatal(err)
 	}
-	without := Config{Node: "b", BindAddr: a.Addr().Addr(), Logger: slog.New(slog.DiscardHandler), OnChange: func() {}}
+	b.Claim([]election.Claim{real})
+	a.eventually(t, "b's claim", func() bool { return a.Holder(real.Addr) == "b" })
+	if diff := cmp.Diff(election.Claims{real.Addr: real}, a.Claims(), cmpAddr); diff != "" {
+		t.Errorf("claims, one of them in plain text (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, a.names()); diff != "" {
+		t.Errorf("members (-want +got):\n%s", diff)
+	}
+	without := Config{Node: "c", BindAddr: a.Addr().Addr(), Logger: slog.New(slog.DiscardHandler), OnChange: func() {}}
 	if m, err := Start(without); err == nil {
 		_ = m.Close()
 		t.Error("a member without a key has started")
