@@ -76,7 +76,11 @@ func (p *pace) wait(k key, now time.Time, settle time.Duration) time.Duration {
 	due, ok := p.due[k]
 	if !ok {
 		due = now.Add(settle)
-		if next := p.next[settle]; next.After(due) {
+		// There may be no more turns before this one than there are who wait: others were given up.
+		last := due.Add(time.Duration(len(p.due)) * announcedEvery)
+		if next := p.next[settle]; next.After(last) {
+			due = last
+		} else if next.After(due) {
 			due = next
 		}
 		p.next[settle] = due.Add(announcedEvery)

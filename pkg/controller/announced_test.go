@@ -86,6 +86,28 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestPaceOfWhatFlaps has a thousand Services change and change back before their turn comes, for six minutes: turns that nobody took
+// make nobody wait.
+func TestPaceOfWhatFlaps(t *testing.T) {
+	p := newPace()
+	name := func(i int) key { return key{Namespace: "default", Name: fmt.Sprint(i)} }
+	now := epoch
+	for range 180 {
+		for i := range 1000 {
+			p.wait(name(i), now, 0)
+		}
+		now = now.Add(2 * time.Second)
+		for i := range 1000 {
+			if i%10 > 0 || p.wait(name(i), now, 0) == 0 {
+				p.done(name(i))
+			}
+		}
+	}
+	if got, limit := p.wait(name(1), now, 0), 1000*announcedEvery; got > limit {
+		t.Errorf("the next one waits %v, want %v at most", got, limit)
+	}
+}
+
 func TestHolders(t *testing.T) {
 	at := func(seconds int) time.Time { return epoch.Add(time.Duration(seconds) * time.Second) }
 	other := netip.MustParseAddr("192.168.1.161")
