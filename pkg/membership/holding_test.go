@@ -2,6 +2,7 @@ package membership
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -112,5 +113,28 @@ func TestHoldingsOfALostMember(t *testing.T) {
 	}
 	if h := o.holding("controller"); h != nil {
 		t.Errorf("a peer says that the observer itself announces %v", h)
+	}
+}
+
+// TestHoldDoesNotWaitForever tells an observer that takes the connection and reads nothing, as a process that hangs does.
+func TestHoldDoesNotWaitForever(t *testing.T) {
+	a, _, _ := observed(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	hangs := *a.member("controller")
+	hangs.Port = uint16(l.Addr().(*net.TCPAddr).Port)
+	many := &holdings{Node: "node1", Held: make([]Holding, 200_000)} // more than the kernel's buffers take
+	told := make(chan bool, 1)
+	go func() { told <- a.confide(&hangs, many) }()
+	select {
+	case ok := <-told:
+		if ok {
+			t.Error("it is told to nobody")
+		}
+	case <-time.After(10 * streamWait):
+		t.Error("it still waits")
 	}
 }

@@ -21,6 +21,8 @@ const (
 	receiveBuffer = 2 << 20
 	// acceptPause is that after a connection could not be accepted: too many files are open, say.
 	acceptPause = 100 * time.Millisecond
+	// streamWait bounds how long a peer may take to accept what is sent on a connection, where memberlist sets no limit.
+	streamWait = time.Second
 )
 
 // transport is memberlist's way to the network. memberlist's own one throws 64 kB away for each packet, which is most of the
@@ -104,7 +106,12 @@ func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, e
 
 // DialTimeout implements [memberlist.Transport].
 func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	return net.DialTimeout("tcp", addr, timeout)
+	conn, err := net.DialTimeout("tcp", addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(streamWait)) // can't fail on a connection that is open
+	return conn, nil
 }
 
 // DialAddressTimeout implements [memberlist.NodeAwareTransport].
