@@ -86,8 +86,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestPaceOfWhatFlaps has a thousand Services change and change back before their turn comes, for six minutes: turns that nobody took
-// make nobody wait.
+// TestPaceOfWhatFlaps has a thousand Services change and change back before their turn comes, for six minutes: turns that nobody
+// took make nobody wait.
 func TestPaceOfWhatFlaps(t *testing.T) {
 	p := newPace()
 	name := func(i int) key { return key{Namespace: "default", Name: fmt.Sprint(i)} }

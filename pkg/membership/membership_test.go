@@ -185,15 +185,16 @@ func TestPlainTextStaysOut(t *testing.T) {
 	if _, err := b.Join([]netip.AddrPort{a.Addr()}); err != nil {
 		t.Fatal(err)
 	}
+	a.eventually(t, "b", func() bool { return slices.Contains(a.names(), "b") })
 	// Datagrams keep their order here: when what b says has arrived, so has what was said before.
 	forged := election.Claim{Addr: netip.MustParseAddr("192.168.1.160"), Node: "plain", Seq: 1}
-	real := election.Claim{Addr: netip.MustParseAddr("192.168.1.161"), Node: "b", Seq: 1}
+	genuine := election.Claim{Addr: netip.MustParseAddr("192.168.1.161"), Node: "b", Seq: 1}
 	if err := list.SendBestEffort(a.list.LocalNode(), encodeDatagrams([]election.Claim{forged})[0]); err != nil {
 		t.Fatal(err)
 	}
-	b.Claim([]election.Claim{real})
-	a.eventually(t, "b's claim", func() bool { return a.Holder(real.Addr) == "b" })
-	if diff := cmp.Diff(election.Claims{real.Addr: real}, a.Claims(), cmpAddr); diff != "" {
+	b.Claim([]election.Claim{genuine})
+	a.eventually(t, "b's claim", func() bool { return a.Holder(genuine.Addr) == "b" })
+	if diff := cmp.Diff(election.Claims{genuine.Addr: genuine}, a.Claims(), cmpAddr); diff != "" {
 		t.Errorf("claims, one of them in plain text (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"a", "b"}, a.names()); diff != "" {

@@ -172,8 +172,10 @@ func TestStateLeavesTheWorkerAlone(t *testing.T) {
 	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.168.1.160"}}
 	s.store(t, svc)
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "echo-1", Labels: map[string]string{discoveryv1.LabelServiceName: "echo"}},
-		Endpoints:  []discoveryv1.Endpoint{{NodeName: new("node1")}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: "echo-1", Labels: map[string]string{discoveryv1.LabelServiceName: "echo"},
+		},
+		Endpoints: []discoveryv1.Endpoint{{NodeName: new("node1")}},
 	}
 	if err := s.slices.GetStore().Add(slice); err != nil {
 		t.Fatal(err)
