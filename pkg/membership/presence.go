@@ -21,8 +21,10 @@ const (
 	presenceReply = 'i'
 	// helloWait bounds how long a connection may take to say what it is.
 	helloWait = time.Second
-	// maxPresences bounds how many connections others may keep here.
+	// maxPresences bounds how many connections others may keep here, and maxFromOne how many of them one address. A peer has
+	// one, or two while it goes from one to the next; anybody on the LAN may open some, and must not take the places of all.
 	maxPresences = 1024
+	maxFromOne   = 16
 
 	redialSoon  = 50 * time.Millisecond
 	redialLater = 2 * time.Second

@@ -150,6 +150,36 @@ func TestShutdownRefusesFirst(t *testing.T) {
 	}
 }
 
+// TestPresenceOfOneHost has one host open connections until no more are taken; a peer at another address still finds room.
+func TestPresenceOfOneHost(t *testing.T) {
+	a := start(t, "node1", key(t, "secret"))
+	greet := func(from string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		conn, err := d.Dial("tcp", a.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := conn.Write([]byte{presenceHello}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.ReadFull(conn, make([]byte, 1))
+		return conn, err
+	}
+	for n := range maxFromOne {
+		if _, err := greet("127.0.0.2"); err != nil {
+			t.Fatalf("connection %d: %v", n+1, err)
+		}
+	}
+	if _, err := greet("127.0.0.2"); err == nil {
+		t.Error("one host got more places than it may have")
+	}
+	if _, err := greet("127.0.0.3"); err != nil {
+		t.Errorf("no room for another host: %v", err)
+	}
+}
+
 func (t *transport) presences() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -229,9 +229,23 @@ func (t *transport) admit(conn net.Conn) bool {
 		return false
 	default:
 	}
-	if len(t.present) >= maxPresences {
+	from, same := hostOf(conn), 0
+	for other := range t.present {
+		if hostOf(other) == from {
+			same++
+		}
+	}
+	if len(t.present) >= maxPresences || same >= maxFromOne {
 		return false
 	}
 	t.present[conn] = true
 	return true
+}
+
+// hostOf returns the address at the other end.
+func hostOf(conn net.Conn) netip.Addr {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr()
+	}
+	return netip.Addr{}
 }
