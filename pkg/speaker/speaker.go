@@ -51,7 +51,11 @@ type Config struct {
 	Version       string // of this build, to tell who asks
 	// ExcludeInterfaces are patterns of interface names that carry nothing; nil: the usual ones.
 	ExcludeInterfaces []*regexp.Regexp
-	BindAddr          netip.Addr // address to talk to peers on
+	// AnnounceRate is how many gratuitous frames are sent in a second at most, AnnounceRefresh how often an address is announced
+	// again; 0: the defaults of [layer2.Config].
+	AnnounceRate    int
+	AnnounceRefresh time.Duration
+	BindAddr        netip.Addr // address to talk to peers on
 	// StateDir is where what this speaker knows is saved, for the case that it comes back while the API server is away. Empty:
 	// nowhere.
 	StateDir string
@@ -122,6 +126,7 @@ func New(cfg Config) *Speaker {
 	s.announcer = layer2.New(layer2.Config{
 		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
 		OnPeer: s.onPeer, OnAnnounced: s.onAnnounced, ExcludeInterfaces: cfg.ExcludeInterfaces,
+		FramesPerSecond: cfg.AnnounceRate, Refresh: cfg.AnnounceRefresh,
 	})
 	return s
 }
