@@ -16,8 +16,10 @@ const (
 	// minSilence and maxSilence bound how long a node may leave all questions unanswered.
 	minSilence = 120 * time.Millisecond
 	maxSilence = 600 * time.Millisecond
-	// away is how long a node must have been silent to count as one that was gone and is back, and not as a slow one.
-	away = time.Second
+	// away is how long a node must have been silent to count as one that was gone and is back, and not as a slow one. After
+	// perhapsAway that depends on how many of the questions it answers: one that is slow answers them all in the end.
+	away        = time.Second
+	perhapsAway = 200 * time.Millisecond
 	// minProbes is how many questions it must have left unanswered.
 	minProbes = 3
 	// slackFactor is how many times longer than its slowest answer of late a node may be silent.
@@ -47,10 +49,10 @@ func (s *Sentry) Asked(now time.Time) {
 	s.probes++
 }
 
-// Answered notes that an answer has come.
-func (s *Sentry) Answered(now time.Time) {
+// Answered notes that so many answers have come.
+func (s *Sentry) Answered(now time.Time, answers int) {
 	s.forget(now)
-	if late := now.Sub(s.asked); s.probes > 0 && late < away {
+	if late := now.Sub(s.asked); s.probes > 0 && (late < perhapsAway || late < away && 2*answers >= s.probes) {
 		s.slack = max(s.slack, late)
 	}
 	s.known, s.probes = true, 0

@@ -24,7 +24,7 @@ func (w *watcher) ask(d, delay time.Duration) (silentAfter time.Duration) {
 	for begin := w.now; w.now.Sub(begin) < d; w.now = w.now.Add(w.pause()) {
 		w.Asked(w.now)
 		if delay >= 0 {
-			w.Answered(w.now.Add(delay))
+			w.Answered(w.now.Add(delay), 1)
 		}
 		if silentAfter == 0 && w.Silent(w.now) {
 			silentAfter = w.now.Sub(begin)
@@ -60,6 +60,20 @@ func TestSentry(t *testing.T) {
 			w.ask(time.Second, 700*time.Millisecond)
 			return w.ask(time.Second, -1)
 		}, 600 * time.Millisecond, 640 * time.Millisecond},
+		{"it was away for half a second and is back", func(w *watcher) time.Duration {
+			w.ask(time.Second, time.Millisecond)
+			w.ask(500*time.Millisecond, -1)
+			w.Answered(w.now, 1)
+			w.ask(time.Second, time.Millisecond)
+			return w.ask(time.Second, -1)
+		}, 120 * time.Millisecond, 160 * time.Millisecond},
+		{"it stood still for half a second and answers all", func(w *watcher) time.Duration {
+			w.ask(time.Second, time.Millisecond)
+			w.ask(500*time.Millisecond, -1)
+			w.Answered(w.now, 10)
+			w.ask(time.Second, time.Millisecond)
+			return w.ask(time.Second, -1)
+		}, 600 * time.Millisecond, 640 * time.Millisecond},
 		{"it was away and is back", func(w *watcher) time.Duration {
 			w.ask(time.Second, time.Millisecond)
 			w.ask(3*time.Second, -1)
@@ -75,7 +89,7 @@ func TestSentry(t *testing.T) {
 			w.ask(time.Second, time.Millisecond)
 			w.Asked(w.now)
 			w.now = w.now.Add(5 * time.Second)
-			w.Answered(w.now)
+			w.Answered(w.now, 1)
 			return w.ask(time.Second, time.Millisecond)
 		}, 0, 0},
 		{"the watcher was held up, and could not ask", func(w *watcher) time.Duration {

@@ -101,15 +101,18 @@ type fall struct {
 func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool) (c change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	answered := wire.Collect()
-	for _, addr := range answered {
+	answers := map[netip.Addr]int{}
+	for _, addr := range wire.Collect() {
+		answers[addr]++
+	}
+	for addr, n := range answers {
 		if t := w.byAddr[addr]; t != nil {
 			t.heard = true
-			t.Answered(w.looked) // it may have come right after
+			t.Answered(w.looked, n) // it may have come right after
 		}
 	}
 	for a, m := range w.missing {
-		if m.open && slices.Contains(answered, a.Addr()) {
+		if m.open && answers[a.Addr()] > 0 {
 			m.open = false
 			c.met = append(c.met, a)
 		}
@@ -137,27 +140,29 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 			continue
 		}
 		t.Asked(now)
-		if overdue {
+		if overdue || t.silent { // that it answers again is to be known at once, too
 			c.next = earlier(c.next, now.Add(election.HurryInterval))
 		}
 	}
-	if everyone {
-		w.look(now, wire)
+	if everyone && w.look(now, wire) {
+		c.next = earlier(c.next, now.Add(election.HurryInterval))
 	}
 	return c
 }
 
-// look asks the nodes of speakers that are missing. Those that are watched have been asked already. The caller holds w.mu.
-func (w *watch) look(now time.Time, wire wire) {
+// look asks the nodes of speakers that are missing and reports whether there are any to ask. Those that are watched have been
+// asked already. The caller holds w.mu.
+func (w *watch) look(now time.Time, wire wire) (asked bool) {
 	for a, m := range w.missing {
 		if now.Sub(m.asked) < election.SeekInterval(now.Sub(m.since)) {
 			continue
 		}
 		m.asked, m.open = now, true
-		if w.byAddr[a.Addr()] == nil {
-			_ = wire.Ask(a.Addr()) // without a link nobody answers
+		if w.byAddr[a.Addr()] == nil && wire.Ask(a.Addr()) == nil {
+			asked = true
 		}
 	}
+	return asked
 }
 
 // silent returns the nodes that are silent, sorted.

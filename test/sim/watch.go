@@ -72,7 +72,7 @@ func (w *watch) tick() {
 			next = min(next, p.now+election.HurryInterval)
 		}
 		if (everyone || overdue) && p.able { // what was not asked is not missed
-			p.ask(p.id, t.node, func() { p.run(func() { t.heard = true; t.Answered(p.time()) }) })
+			p.ask(p.id, t.node, func() { p.run(func() { t.heard = true; t.Answered(p.time(), 1) }) })
 			t.Asked(p.time())
 		}
 	}
