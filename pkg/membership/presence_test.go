@@ -126,6 +126,9 @@ type redialing struct {
 	err error
 }
 
+// RemoteAddr implements [net.Conn].
+func (*redialing) RemoteAddr() net.Addr { return nil }
+
 func (r *redialing) Close() error {
 	conn, err := net.Dial("tcp", r.to)
 	if r.err = err; err == nil {
