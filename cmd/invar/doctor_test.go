@@ -94,9 +94,12 @@ func TestWithoutRights(t *testing.T) {
 		"/apis":    metav1.APIGroupList{},
 		"/api/v1/namespaces/metallb-system/configmaps/config": json.RawMessage(`{"kind":"ConfigMap","apiVersion":"v1",
 			"metadata":{"name":"config"},"data":{"config":"address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/22]}]"}}`),
+
 		"/api/v1/nodes":    list("Node", "v1", `{"kind":"Node","apiVersion":"v1","metadata":{"name":"node1"}}`),
 		"/api/v1/services": list("Service", "v1", planService(t, "web", 0, "10.0.0.1", func(*corev1.Service) {})),
+
 		"/apis/networking.k8s.io/v1/servicecidrs": forbidden,
+
 		"/api/v1/pods":                           pods,
 		"/api/v1/namespaces/metallb-system/pods": pods,
 		"/apis/apps/v1/deployments":              list("Deployment", "apps/v1"),

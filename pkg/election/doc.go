@@ -63,6 +63,6 @@
 // So 120 to 200 ms, 160 on average, is what this way of watching takes; no other part of it can be made much shorter. Half of the
 // patience would leave one lost frame between a busy LAN and a false failover, whose price is every connection of the address;
 // questions twice as often would cost each node twice as many wake-ups at rest, for 20 ms. A process that ends costs no patience,
-// since its kernel says so: a round trip. None of this grows with the cluster, because each node is watched by three at most: see
+// since its kernel says so within a round trip; that is looked at with the next question. None of this grows with the cluster, because each node is watched by three at most: see
 // the figures in package membership.
 package election
