@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Runs the end-to-end tests on a fresh lab of their own and takes it down again, whatever happens; the exit code is the
-# tests'. RUN=REGEXP runs only these, E2E_KEEP=1 leaves the lab up. Needs bin/lab, bin/invar and bin/invar-image.tar.
+# Usage: e2e.sh [PACKAGES [LAB-UP-ARGUMENTS...]]
+# Runs end-to-end tests (./test/e2e/...) on a fresh lab of their own and takes it down again, whatever happens; the exit code is
+# the tests'. RUN=REGEXP runs only these, E2E_KEEP=1 leaves the lab up, LAB_NAME=NAME calls it otherwise than e2e. Needs bin/lab,
+# bin/invar and bin/invar-image.tar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export LAB_NAME=e2e
-logs=bin/e2e-logs
+packages=${1:-./test/e2e/...}
+shift $(($# ? 1 : 0))
+export LAB_NAME=${LAB_NAME:-e2e}
+logs=bin/$LAB_NAME-logs
 
 # save_logs keeps what the lab's processes wrote, which goes with the lab.
 save_logs() {
@@ -34,5 +38,5 @@ trap 'exit 143' TERM
 
 # What an earlier run that was killed left behind would be taken for this run's.
 bin/lab down --name "$LAB_NAME"
-bin/lab up --name "$LAB_NAME" --image bin/invar-image.tar
-go test -tags e2e -count=1 -timeout 40m -v ${RUN:+-run "$RUN"} ./test/e2e/...
+bin/lab up --name "$LAB_NAME" --image bin/invar-image.tar "$@"
+go test -tags e2e -count=1 -timeout 40m -v ${RUN:+-run "$RUN"} "$packages"

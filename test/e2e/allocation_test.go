@@ -15,48 +15,49 @@ import (
 
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 func TestTwoServicesGetTheFirstTwoAddresses(t *testing.T) {
-	create(t, "one")
-	wantAddresses(t, "one", "192.168.1.160")
-	create(t, "two")
-	wantAddresses(t, "two", "192.168.1.161")
-	wantEvent(t, namespace, "Service", "one", "IPAllocated", `Assigned IP ["192.168.1.160"]`)
+	lab.Create(t, "one")
+	lab.WantAddresses(t, "one", "192.168.1.160")
+	lab.Create(t, "two")
+	lab.WantAddresses(t, "two", "192.168.1.161")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "one", "IPAllocated", `Assigned IP ["192.168.1.160"]`)
 	for _, addr := range []string{"192.168.1.160", "192.168.1.161"} {
-		node := holder(t, addr)
-		wantHTTP(t, addr)
+		node := lab.WantHolder(t, addr)
+		lab.WantHTTP(t, addr)
 		t.Logf("%s is announced by %s", addr, node)
 	}
-	wantEvent(t, namespace, "Service", "one", "nodeAssigned",
-		fmt.Sprintf("announcing from node %q", holder(t, "192.168.1.160")))
+	lab.WantEvent(t, clustertest.Namespace, "Service", "one", "nodeAssigned",
+		fmt.Sprintf("announcing from node %q", lab.WantHolder(t, "192.168.1.160")))
 }
 
 func TestExhaustedPoolAndRetry(t *testing.T) {
-	configure(t, oneOnly)
-	create(t, "first")
-	wantAddresses(t, "first", "192.168.1.160")
-	create(t, "second")
-	wantEvent(t, namespace, "Service", "second", "AllocationFailed", "pool default: 1 of 1 addresses in use")
-	wantAddresses(t, "second")
+	lab.Configure(t, oneOnly)
+	lab.Create(t, "first")
+	lab.WantAddresses(t, "first", "192.168.1.160")
+	lab.Create(t, "second")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "second", "AllocationFailed", "pool default: 1 of 1 addresses in use")
+	lab.WantAddresses(t, "second")
 
-	remove(t, "first")
-	wantAddresses(t, "second", "192.168.1.160")
-	wantHTTP(t, "192.168.1.160")
+	lab.Remove(t, "first")
+	lab.WantAddresses(t, "second", "192.168.1.160")
+	lab.WantHTTP(t, "192.168.1.160")
 }
 
 func TestTypeChangeReleases(t *testing.T) {
-	configure(t, oneOnly)
-	create(t, "leaves")
-	wantAddresses(t, "leaves", "192.168.1.160")
-	create(t, "waits")
-	wantEvent(t, namespace, "Service", "waits", "AllocationFailed", "in use")
+	lab.Configure(t, oneOnly)
+	lab.Create(t, "leaves")
+	lab.WantAddresses(t, "leaves", "192.168.1.160")
+	lab.Create(t, "waits")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "waits", "AllocationFailed", "in use")
 
-	patch(t, "leaves", `{"spec":{"type":"ClusterIP"}}`)
-	wantAddresses(t, "leaves")
-	wantAddresses(t, "waits", "192.168.1.160")
-	eventually(t, "nothing of Invar's is left on the Service that left", func(ctx context.Context) error {
-		s, err := service(ctx, "leaves")
+	lab.Patch(t, "leaves", `{"spec":{"type":"ClusterIP"}}`)
+	lab.WantAddresses(t, "leaves")
+	lab.WantAddresses(t, "waits", "192.168.1.160")
+	clustertest.Eventually(t, "nothing of Invar's is left on the Service that left", func(ctx context.Context) error {
+		s, err := lab.Service(ctx, "leaves")
 		if err != nil {
 			return err
 		}
@@ -69,10 +70,10 @@ func TestTypeChangeReleases(t *testing.T) {
 
 // TestLocalPolicy moves the pods of a Service to one node, and then to another: only a node with a pod announces.
 func TestLocalPolicy(t *testing.T) {
-	create(t, "local", local)
-	wantAddresses(t, "local", "192.168.1.160")
-	eventually(t, "the pod sees the client's address", func(context.Context) error {
-		if body := wantHTTP(t, "192.168.1.160"); !strings.Contains(body, "client 192.168.1.100:") {
+	lab.Create(t, "local", clustertest.Local)
+	lab.WantAddresses(t, "local", "192.168.1.160")
+	clustertest.Eventually(t, "the pod sees the client's address", func(context.Context) error {
+		if body := lab.WantHTTP(t, "192.168.1.160"); !strings.Contains(body, "client 192.168.1.100:") {
 			return fmt.Errorf("it says %q", body)
 		}
 		return nil
@@ -80,26 +81,26 @@ func TestLocalPolicy(t *testing.T) {
 	for _, node := range lab.Nodes()[:2] {
 		pod := podOn(t, node.Name)
 		labelPod(t, pod, `{"serve":"here"}`)
-		patch(t, "local", `{"spec":{"selector":{"app":"echo","serve":"here"}}}`)
-		eventually(t, "announced by "+node.Name, func(ctx context.Context) error {
+		lab.Patch(t, "local", `{"spec":{"selector":{"app":"echo","serve":"here"}}}`)
+		clustertest.Eventually(t, "announced by "+node.Name, func(ctx context.Context) error {
 			got, err := lab.Holder(ctx, netip.MustParseAddr("192.168.1.160"))
 			if err == nil && got != node.Name {
 				err = fmt.Errorf("announced by %s", got)
 			}
 			return err
 		})
-		wantHTTP(t, "192.168.1.160")
+		lab.WantHTTP(t, "192.168.1.160")
 		labelPod(t, pod, `{"serve":null}`)
 	}
 	// Without an endpoint nobody announces.
-	silent(t, netip.MustParseAddr("192.168.1.160"))
+	lab.WantSilent(t, netip.MustParseAddr("192.168.1.160"))
 }
 
 func podOn(t *testing.T, node string) string {
 	t.Helper()
 	var name string
-	eventually(t, "echo pod on "+node, func(ctx context.Context) error {
-		pods, err := lab.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
+	clustertest.Eventually(t, "echo pod on "+node, func(ctx context.Context) error {
+		pods, err := lab.Kube.CoreV1().Pods(clustertest.Namespace).List(ctx, metav1.ListOptions{
 			LabelSelector: "app=echo", FieldSelector: "spec.nodeName=" + node,
 		})
 		if err == nil && len(pods.Items) != 1 {
@@ -115,60 +116,60 @@ func podOn(t *testing.T, node string) string {
 
 func labelPod(t *testing.T, pod, labels string) {
 	t.Helper()
-	if _, err := lab.Kubectl(t.Context(), "-n", namespace, "patch", "pod", pod, "-p", `{"metadata":{"labels":`+labels+`}}`); err != nil {
+	if _, err := lab.Kubectl(t.Context(), "-n", clustertest.Namespace, "patch", "pod", pod, "-p", `{"metadata":{"labels":`+labels+`}}`); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestIPv6AndDualStack(t *testing.T) {
-	configure(t, mission+"  - fd00:1::160-fd00:1::161\n")
-	create(t, "six", families(corev1.IPFamilyPolicySingleStack, corev1.IPv6Protocol))
-	wantAddresses(t, "six", "fd00:1::160")
-	t.Logf("fd00:1::160 is announced by %s", holder(t, "fd00:1::160"))
-	wantHTTP(t, "fd00:1::160")
+	lab.Configure(t, clustertest.Mission+"  - fd00:1::160-fd00:1::161\n")
+	lab.Create(t, "six", clustertest.Families(corev1.IPFamilyPolicySingleStack, corev1.IPv6Protocol))
+	lab.WantAddresses(t, "six", "fd00:1::160")
+	t.Logf("fd00:1::160 is announced by %s", lab.WantHolder(t, "fd00:1::160"))
+	lab.WantHTTP(t, "fd00:1::160")
 
-	create(t, "dual", families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
-	wantAddresses(t, "dual", "192.168.1.160", "fd00:1::161")
+	lab.Create(t, "dual", clustertest.Families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
+	lab.WantAddresses(t, "dual", "192.168.1.160", "fd00:1::161")
 	for _, addr := range []string{"192.168.1.160", "fd00:1::161"} {
-		holder(t, addr)
-		wantHTTP(t, addr)
+		lab.WantHolder(t, addr)
+		lab.WantHTTP(t, addr)
 	}
 }
 
 func TestRequestedAddress(t *testing.T) {
-	create(t, "wants", annotated("metallb.universe.tf/loadBalancerIPs", "192.168.1.165"))
-	wantAddresses(t, "wants", "192.168.1.165")
-	create(t, "wantstoo", annotated("metallb.io/loadBalancerIPs", "192.168.1.165"))
-	wantEvent(t, namespace, "Service", "wantstoo", "AllocationFailed", "192.168.1.165")
+	lab.Create(t, "wants", clustertest.Annotated("metallb.universe.tf/loadBalancerIPs", "192.168.1.165"))
+	lab.WantAddresses(t, "wants", "192.168.1.165")
+	lab.Create(t, "wantstoo", clustertest.Annotated("metallb.io/loadBalancerIPs", "192.168.1.165"))
+	lab.WantEvent(t, clustertest.Namespace, "Service", "wantstoo", "AllocationFailed", "192.168.1.165")
 
 	// A request that can't be met leaves the address that is held where it is.
-	patch(t, "wants", `{"metadata":{"annotations":{"metallb.universe.tf/loadBalancerIPs":"10.1.1.1"}}}`)
-	wantEvent(t, namespace, "Service", "wants", "AllocationFailed", "it keeps 192.168.1.165")
-	wantAddresses(t, "wants", "192.168.1.165")
-	wantHTTP(t, "192.168.1.165")
+	lab.Patch(t, "wants", `{"metadata":{"annotations":{"metallb.universe.tf/loadBalancerIPs":"10.1.1.1"}}}`)
+	lab.WantEvent(t, clustertest.Namespace, "Service", "wants", "AllocationFailed", "it keeps 192.168.1.165")
+	lab.WantAddresses(t, "wants", "192.168.1.165")
+	lab.WantHTTP(t, "192.168.1.165")
 }
 
 // TestConfigWhileRunning grows, breaks and shrinks the configuration under Services that have addresses.
 func TestConfigWhileRunning(t *testing.T) {
-	configure(t, oneOnly)
-	create(t, "a")
-	wantAddresses(t, "a", "192.168.1.160")
-	create(t, "b")
-	wantEvent(t, namespace, "Service", "b", "AllocationFailed", "1 of 1 addresses in use")
+	lab.Configure(t, oneOnly)
+	lab.Create(t, "a")
+	lab.WantAddresses(t, "a", "192.168.1.160")
+	lab.Create(t, "b")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "b", "AllocationFailed", "1 of 1 addresses in use")
 
-	setConfig(t, mission)
-	wantAddresses(t, "b", "192.168.1.161")
+	lab.SetConfig(t, clustertest.Mission)
+	lab.WantAddresses(t, "b", "192.168.1.161")
 
 	// A broken one is reported, and the last good one stays in force.
-	setConfig(t, "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.168.1.300/24]\n")
-	wantEvent(t, cluster.Namespace, "ConfigMap", "config", "ConfigInvalid", "192.168.1.300/24")
-	create(t, "c")
-	wantAddresses(t, "c", "192.168.1.162")
+	lab.SetConfig(t, "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.168.1.300/24]\n")
+	lab.WantEvent(t, cluster.Namespace, "ConfigMap", "config", "ConfigInvalid", "192.168.1.300/24")
+	lab.Create(t, "c")
+	lab.WantAddresses(t, "c", "192.168.1.162")
 
 	// A pool that shrinks takes no address away.
-	setConfig(t, oneOnly)
-	eventually(t, "c is told that no pool has its address", func(ctx context.Context) error {
-		s, err := service(ctx, "c")
+	lab.SetConfig(t, oneOnly)
+	clustertest.Eventually(t, "c is told that no pool has its address", func(ctx context.Context) error {
+		s, err := lab.Service(ctx, "c")
 		if err != nil {
 			return err
 		}
@@ -178,8 +179,8 @@ func TestConfigWhileRunning(t *testing.T) {
 		}
 		return nil
 	})
-	wantAddresses(t, "c", "192.168.1.162")
-	wantHTTP(t, "192.168.1.162")
+	lab.WantAddresses(t, "c", "192.168.1.162")
+	lab.WantHTTP(t, "192.168.1.162")
 }
 
 // TestControllerRestart kills the controller under Services: each keeps its address, also while there is no controller, and a
@@ -187,16 +188,16 @@ func TestConfigWhileRunning(t *testing.T) {
 func TestControllerRestart(t *testing.T) {
 	names := []string{"r0", "r1", "r2"}
 	for i, name := range names {
-		create(t, name)
-		wantAddresses(t, name, fmt.Sprintf("192.168.1.%d", 160+i))
+		lab.Create(t, name)
+		lab.WantAddresses(t, name, fmt.Sprintf("192.168.1.%d", 160+i))
 	}
-	remove(t, "r1") // leaves a gap below an address in use
-	seen := follow(t, namespace)
+	lab.Remove(t, "r1") // leaves a gap below an address in use
+	seen := follow(t, clustertest.Namespace)
 	if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "delete", "pod", "-l", "component=controller", "--wait=true"); err != nil {
 		t.Fatal(err)
 	}
-	create(t, "r3")
-	wantAddresses(t, "r3", "192.168.1.161")
+	lab.Create(t, "r3")
+	lab.WantAddresses(t, "r3", "192.168.1.161")
 	for name, addr := range map[string]string{"r0": "192.168.1.160", "r2": "192.168.1.162"} {
 		seen.want(t, name, addr)
 	}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // TestBlockedPort drops what the speakers say to each other: each address is answered by one node all the same, and the
@@ -20,25 +21,25 @@ func TestBlockedPort(t *testing.T) {
 	addrs := []string{"192.168.1.160", "192.168.1.161", "192.168.1.162"}
 	for i, addr := range addrs {
 		name := fmt.Sprintf("blocked-%d", i)
-		create(t, name)
-		wantAddresses(t, name, addr)
-		holder(t, addr)
+		lab.Create(t, name)
+		lab.WantAddresses(t, name, addr)
+		lab.WantHolder(t, addr)
 	}
 	for _, h := range lab.Nodes() {
 		block(t, h.Name)
 	}
 	wantBlocked(t, "1")
 	for _, addr := range addrs {
-		holder(t, addr)
-		wantHTTP(t, addr)
+		lab.WantHolder(t, addr)
+		lab.WantHTTP(t, addr)
 	}
 	for _, h := range lab.Nodes() {
 		unblock(t, h.Name)
 	}
 	wantBlocked(t, "0")
 	for _, addr := range addrs {
-		holder(t, addr)
-		wantHTTP(t, addr)
+		lab.WantHolder(t, addr)
+		lab.WantHTTP(t, addr)
 	}
 }
 
@@ -69,7 +70,7 @@ func unblock(t *testing.T, node string) {
 func wantBlocked(t *testing.T, value string) {
 	t.Helper()
 	line := "invar_speaker_blocked_bool " + value
-	eventually(t, line+" everywhere", func(ctx context.Context) error {
+	clustertest.Eventually(t, line+" everywhere", func(ctx context.Context) error {
 		pods, err := lab.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "component=speaker"})
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // stranger is the host of the LAN that has addresses which it should not have. It is no node, and has no speaker.
@@ -54,8 +55,8 @@ func strangerMAC(t *testing.T) string {
 // wantConflict waits for the condition of a Service to be as wanted, and to name the MAC if it is True.
 func wantConflict(t *testing.T, name, status, mac string) {
 	t.Helper()
-	eventually(t, "condition "+kube.ConditionConflict+" is "+status, func(ctx context.Context) error {
-		s, err := service(ctx, name)
+	clustertest.Eventually(t, "condition "+kube.ConditionConflict+" is "+status, func(ctx context.Context) error {
+		s, err := lab.Service(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -73,18 +74,18 @@ func TestAddressInUse(t *testing.T) {
 	const vip = "192.168.1.160"
 	mac := strangerMAC(t)
 	take := give(t, vip)
-	create(t, "in-use")
-	wantAddresses(t, "in-use", vip)
-	wantEvent(t, namespace, "Service", "in-use", "AddressConflict", mac)
+	lab.Create(t, "in-use")
+	lab.WantAddresses(t, "in-use", vip)
+	lab.WantEvent(t, clustertest.Namespace, "Service", "in-use", "AddressConflict", mac)
 	wantConflict(t, "in-use", "True", mac)
 	macs, err := lab.Answers(t.Context(), cluster.Client, netip.MustParseAddr(vip))
 	if err != nil || len(macs) != 1 || macs[0] != mac {
 		t.Errorf("%s is answered by %v (%v), want only by the host that has it, %s", vip, macs, err, mac)
 	}
 	take()
-	holder(t, vip)
+	lab.WantHolder(t, vip)
 	wantConflict(t, "in-use", "False", "")
-	wantHTTP(t, vip)
+	lab.WantHTTP(t, vip)
 }
 
 // TestForeignHostTakesAddress lets a host of the LAN speak as if it had an announced address: the node defends it, and the
@@ -92,9 +93,9 @@ func TestAddressInUse(t *testing.T) {
 func TestForeignHostTakesAddress(t *testing.T) {
 	const vip = "192.168.1.160"
 	mac := strangerMAC(t)
-	create(t, "taken")
-	wantAddresses(t, "taken", vip)
-	node := holder(t, vip)
+	lab.Create(t, "taken")
+	lab.WantAddresses(t, "taken", vip)
+	node := lab.WantHolder(t, vip)
 	client, err := lab.Host(cluster.Client)
 	if err != nil {
 		t.Fatal(err)
@@ -102,10 +103,10 @@ func TestForeignHostTakesAddress(t *testing.T) {
 	if out, err := lab.Run(t.Context(), stranger, "arping", "-c", "1", "-i", "eth0", "-S", vip, client.IPv4.String()); err != nil {
 		t.Log(out) // the answer goes to the address, and so perhaps to the node
 	}
-	wantEvent(t, namespace, "Service", "taken", "AddressConflict", mac)
+	lab.WantEvent(t, clustertest.Namespace, "Service", "taken", "AddressConflict", mac)
 	wantConflict(t, "taken", "True", mac)
-	if now := holder(t, vip); now != node {
+	if now := lab.WantHolder(t, vip); now != node {
 		t.Errorf("%s moved from %s to %s", vip, node, now)
 	}
-	wantHTTP(t, vip)
+	lab.WantHTTP(t, vip)
 }

@@ -15,26 +15,26 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/invar-lb/invar/pkg/controller"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // TestStatusPutBack has the address of a Service overwritten by somebody else. The same one comes back, though a lower one is
 // free.
 func TestStatusPutBack(t *testing.T) {
-	create(t, "lowest")
-	wantAddresses(t, "lowest", "192.168.1.160")
-	create(t, "wiped")
-	wantAddresses(t, "wiped", "192.168.1.161")
-	remove(t, "lowest")
-	seen := follow(t, namespace)
+	lab.Create(t, "lowest")
+	lab.WantAddresses(t, "lowest", "192.168.1.160")
+	lab.Create(t, "wiped")
+	lab.WantAddresses(t, "wiped", "192.168.1.161")
+	lab.Remove(t, "lowest")
+	seen := follow(t, clustertest.Namespace)
 
 	patchStatus(t, "wiped", `{"status":{"loadBalancer":null}}`)
-	wantAddresses(t, "wiped", "192.168.1.161")
+	lab.WantAddresses(t, "wiped", "192.168.1.161")
 	seen.want(t, "wiped", "192.168.1.161", "", "192.168.1.161")
 
 	patchStatus(t, "wiped", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.168.1.165"}]}}}`)
-	wantAddresses(t, "wiped", "192.168.1.161")
+	lab.WantAddresses(t, "wiped", "192.168.1.161")
 	seen.want(t, "wiped", "192.168.1.161", "", "192.168.1.161", "192.168.1.165", "192.168.1.161")
 
 	// The condition and the annotation are put back as well.
@@ -42,17 +42,17 @@ func TestStatusPutBack(t *testing.T) {
 	if len(s.Annotations)+len(s.Status.Conditions) > 0 {
 		t.Fatalf("the patch left annotations %v and conditions %v, want none", s.Annotations, s.Status.Conditions)
 	}
-	wantCondition(t, namespace, "wiped", "Allocated", "192.168.1.161 from pool default")
-	wantFrom(t, namespace, "wiped", "default")
-	wantHTTP(t, "192.168.1.161")
-	create(t, "next")
-	wantAddresses(t, "next", "192.168.1.160")
+	wantCondition(t, clustertest.Namespace, "wiped", "Allocated", "192.168.1.161 from pool default")
+	wantFrom(t, clustertest.Namespace, "wiped", "default")
+	lab.WantHTTP(t, "192.168.1.161")
+	lab.Create(t, "next")
+	lab.WantAddresses(t, "next", "192.168.1.160")
 }
 
 // patchStatus applies a merge patch to the status of a Service, as somebody else, and returns what came of it.
 func patchStatus(t *testing.T, name, patch string) *corev1.Service {
 	t.Helper()
-	s, err := lab.Kube.CoreV1().Services(namespace).Patch(t.Context(), name, types.MergePatchType, []byte(patch),
+	s, err := lab.Kube.CoreV1().Services(clustertest.Namespace).Patch(t.Context(), name, types.MergePatchType, []byte(patch),
 		metav1.PatchOptions{FieldManager: "somebody-else"}, "status")
 	if err != nil {
 		t.Fatal(err)
@@ -63,10 +63,10 @@ func patchStatus(t *testing.T, name, patch string) *corev1.Service {
 // TestOtherClass has a Service that another load balancer is in charge of.
 func TestOtherClass(t *testing.T) {
 	const class = "example.com/other"
-	create(t, "theirs", func(s *corev1.Service) { s.Spec.LoadBalancerClass = new(class) })
-	create(t, "ours")
-	wantAddresses(t, "ours", "192.168.1.160") // so the controller has seen theirs too
-	s, err := service(t.Context(), "theirs")
+	lab.Create(t, "theirs", func(s *corev1.Service) { s.Spec.LoadBalancerClass = new(class) })
+	lab.Create(t, "ours")
+	lab.WantAddresses(t, "ours", "192.168.1.160") // so the controller has seen theirs too
+	s, err := lab.Service(t.Context(), "theirs")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +75,11 @@ func TestOtherClass(t *testing.T) {
 	}
 
 	// What its own load balancer writes stays, and is not announced.
-	seen := follow(t, namespace)
+	seen := follow(t, clustertest.Namespace)
 	patchStatus(t, "theirs", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.168.1.169"}]}}}`)
-	create(t, "later")
-	wantAddresses(t, "later", "192.168.1.161")
-	wantHTTP(t, "192.168.1.161") // so the speakers have seen theirs too
+	lab.Create(t, "later")
+	lab.WantAddresses(t, "later", "192.168.1.161")
+	lab.WantHTTP(t, "192.168.1.161") // so the speakers have seen theirs too
 	macs, err := lab.Answers(t.Context(), cluster.Client, netip.MustParseAddr("192.168.1.169"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ var many = pools(pool("many", "10.61.0.0/24"))
 // TestTwoControllers deletes the controller that leads while Services are being made, and another one stands by.
 func TestTwoControllers(t *testing.T) {
 	const ns = "e2e-two"
-	configure(t, many)
+	lab.Configure(t, many)
 	makeNamespace(t, ns, nil)
 	kept := wantServices(t, ns, "kept", 5)
 	twoControllers(t)
@@ -121,7 +121,7 @@ func TestTwoControllers(t *testing.T) {
 // missed all that the other one did meanwhile and must not undo any of it.
 func TestFrozenController(t *testing.T) {
 	const ns = "e2e-frozen"
-	configure(t, many)
+	lab.Configure(t, many)
 	makeNamespace(t, ns, nil)
 	kept := wantServices(t, ns, "kept", 5)
 	twoControllers(t)
@@ -197,7 +197,7 @@ func scale(t *testing.T, n int) {
 	if _, err := lab.Kubectl(ctx, "-n", cluster.Namespace, "scale", "deployment/controller", fmt.Sprint("--replicas=", n)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, fmt.Sprintf("there are %d controllers, ready", n), func(ctx context.Context) error {
+	clustertest.Eventually(t, fmt.Sprintf("there are %d controllers, ready", n), func(ctx context.Context) error {
 		pods, err := controllers(ctx)
 		if err == nil && len(pods) != n {
 			err = fmt.Errorf("there are %d", len(pods))
@@ -245,8 +245,8 @@ func leading(t *testing.T) string {
 func newLeader(t *testing.T, former string) string {
 	t.Helper()
 	var leader string
-	eventually(t, "a controller leads", func(ctx context.Context) (err error) {
-		if leader, err = leaseHolder(ctx); err != nil {
+	clustertest.Eventually(t, "a controller leads", func(ctx context.Context) (err error) {
+		if leader, err = lab.LeaseHolder(ctx); err != nil {
 			return err
 		}
 		if leader == former {
@@ -258,23 +258,11 @@ func newLeader(t *testing.T, former string) string {
 	return leader
 }
 
-// leaseHolder returns the controller that holds the Lease.
-func leaseHolder(ctx context.Context) (string, error) {
-	lease, err := lab.Kube.CoordinationV1().Leases(cluster.Namespace).Get(ctx, controller.LeaseName, metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" {
-		return *holder, nil
-	}
-	return "", errors.New("nobody holds the Lease")
-}
-
 // wantLeading waits until the metrics of a controller say whether it leads.
 func wantLeading(t *testing.T, pod string, want int) {
 	t.Helper()
 	line := fmt.Sprintf("invar_controller_leading_bool %d", want)
-	eventually(t, fmt.Sprintf("metrics of %s say %q", pod, line), func(ctx context.Context) error {
+	clustertest.Eventually(t, fmt.Sprintf("metrics of %s say %q", pod, line), func(ctx context.Context) error {
 		got, err := lab.Metrics(ctx, pod, "invar_controller_leading_bool")
 		if err == nil && !slices.Equal(got, []string{line}) {
 			err = fmt.Errorf("they say %q", got)
@@ -317,5 +305,5 @@ func thaw(t *testing.T, node string) {
 	if err := lab.Lab(context.WithoutCancel(t.Context()), "thaw", node); err != nil {
 		t.Fatal(err)
 	}
-	healed(t, node)
+	lab.Heal(t, node)
 }

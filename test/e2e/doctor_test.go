@@ -11,6 +11,7 @@ import (
 
 	"github.com/invar-lb/invar/pkg/doctor"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // examine lets the doctor look at the lab.
@@ -32,7 +33,7 @@ func examine(ctx context.Context) (r doctor.Report, err error) {
 // text.
 func wantFindings(t *testing.T, want map[string]string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("the doctor finds %v", want), func(ctx context.Context) error {
+	clustertest.Eventually(t, fmt.Sprintf("the doctor finds %v", want), func(ctx context.Context) error {
 		r, err := examine(ctx)
 		if err != nil {
 			return err
@@ -106,7 +107,7 @@ func TestDoctor(t *testing.T) {
 				exclude(t, h.Name)
 			}
 		}, map[string]string{"excluded": node.Name}},
-		{"wanted node", func(t *testing.T) { create(t, "wish", annotated("invar.io/announce-from", "nobody")) }, map[string]string{
+		{"wanted node", func(t *testing.T) { lab.Create(t, "wish", clustertest.Annotated("invar.io/announce-from", "nobody")) }, map[string]string{
 			"excluded": `wants node "nobody"`,
 		}},
 		{"blocked port", func(t *testing.T) {
@@ -115,15 +116,15 @@ func TestDoctor(t *testing.T) {
 			}
 		}, map[string]string{"port": node.Name}},
 		{"overlap", func(t *testing.T) {
-			configure(t, pools(pool("default", node.IPv4.String()+"/32, 10.96.3.0/24, 10.244.1.0/30")))
+			lab.Configure(t, pools(pool("default", node.IPv4.String()+"/32, 10.96.3.0/24, 10.244.1.0/30")))
 		}, map[string]string{"overlap": "the pods of node"}},
 		{"foreign host", func(t *testing.T) {
 			take := give(t, "192.168.1.160")
-			create(t, "foreign")
+			lab.Create(t, "foreign")
 			t.Cleanup(take) // before the Service goes, which waits until nobody answers
 		}, map[string]string{"conflict": strangerMAC(t)}},
 		{"no interface", func(t *testing.T) {
-			configure(t, pools(pool("default", "192.168.1.160/32", "interfaces: [nosuch0]")))
+			lab.Configure(t, pools(pool("default", "192.168.1.160/32", "interfaces: [nosuch0]")))
 		}, map[string]string{"interface": "the pool wants nosuch0"}},
 		{"reverse path", func(t *testing.T) {
 			command(t, node.Name, []string{"ip", "link", "del", "lan2"}, "ip", "link", "add", "lan2", "type", "veth", "peer", "name", "lan2p")
@@ -135,10 +136,10 @@ func TestDoctor(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			configure(t, pools(pool("default", "10.77.0.100/32")))
+			lab.Configure(t, pools(pool("default", "10.77.0.100/32")))
 		}, map[string]string{"rp-filter": "node " + node.Name + ": lan2"}},
 		{"rival", func(t *testing.T) { apply(t, rival, "namespace", "e2e-rival") }, map[string]string{"rival": "DaemonSet e2e-rival/speaker"}},
-		{"mistake", func(t *testing.T) { configure(t, "address-pools: 5") }, map[string]string{"config": "must be a list"}},
+		{"mistake", func(t *testing.T) { lab.Configure(t, "address-pools: 5") }, map[string]string{"config": "must be a list"}},
 		{"no controller", func(t *testing.T) {
 			t.Cleanup(func() { scale(t, 1) })
 			scale(t, 0)
@@ -178,7 +179,7 @@ func TestMigrate(t *testing.T) {
 		objects += fmt.Sprintf("---\napiVersion: metallb.io/v1beta1\nkind: %s\nmetadata: {namespace: %s, name: lan}\nspec: %s\n",
 			kind, cluster.Namespace, spec)
 	}
-	eventually(t, "the API server takes the resources", func(ctx context.Context) error { return lab.ApplyText(ctx, objects) })
+	clustertest.Eventually(t, "the API server takes the resources", func(ctx context.Context) error { return lab.ApplyText(ctx, objects) })
 	a, err := lab.Invar(t.Context(), "migrate")
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // whyPools has a pool for each reason why a pool may say no.
@@ -36,14 +37,14 @@ var whyPools = pools(
 )
 
 // at makes a Service of policy Local without a selector, whose only endpoint is on the given node: nothing is sent there.
-func at(t *testing.T, node string) option {
+func at(t *testing.T, node string) clustertest.Option {
 	return func(s *corev1.Service) {
 		s.Spec.Selector = nil
-		local(s)
+		clustertest.Local(s)
 		ready, port, protocol := true, int32(8080), corev1.ProtocolTCP
 		slice := &discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: s.Name, Labels: map[string]string{discoveryv1.LabelServiceName: s.Name},
+				Namespace: clustertest.Namespace, Name: s.Name, Labels: map[string]string{discoveryv1.LabelServiceName: s.Name},
 			},
 			AddressType: discoveryv1.AddressTypeIPv4,
 			Ports:       []discoveryv1.EndpointPort{{Port: &port, Protocol: &protocol}},
@@ -51,7 +52,7 @@ func at(t *testing.T, node string) option {
 				Addresses: []string{"10.99.0.1"}, NodeName: &node, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
 			}},
 		}
-		slices := lab.Kube.DiscoveryV1().EndpointSlices(namespace)
+		slices := lab.Kube.DiscoveryV1().EndpointSlices(clustertest.Namespace)
 		if _, err := slices.Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +61,7 @@ func at(t *testing.T, node string) option {
 }
 
 // from asks for the node that announces, so that the page is the same each time.
-func from(node string) option {
+func from(node string) clustertest.Option {
 	return func(s *corev1.Service) {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, kube.AnnotationAnnounceFrom, node)
 	}
@@ -76,64 +77,66 @@ type situation struct {
 }
 
 func situations() []situation {
-	asks := func(key, value string, more ...option) func(*testing.T) {
-		return func(t *testing.T) { create(t, "web", append([]option{annotated(key, value)}, more...)...) }
+	asks := func(key, value string, more ...clustertest.Option) func(*testing.T) {
+		return func(t *testing.T) {
+			lab.Create(t, "web", append([]clustertest.Option{clustertest.Annotated(key, value)}, more...)...)
+		}
 	}
 	return []situation{
-		{"fine", func(t *testing.T) { create(t, "web", from("node2")) }, "192.168.1.160 is announced by node2 on eth0", 0},
+		{"fine", func(t *testing.T) { lab.Create(t, "web", from("node2")) }, "192.168.1.160 is announced by node2 on eth0", 0},
 		{"exhausted", func(t *testing.T) {
-			create(t, "first", annotated(wantPool, "small"))
-			wantAddresses(t, "first", "192.168.1.170")
-			create(t, "web", annotated(wantPool, "small"))
+			lab.Create(t, "first", clustertest.Annotated(wantPool, "small"))
+			lab.WantAddresses(t, "first", "192.168.1.170")
+			lab.Create(t, "web", clustertest.Annotated(wantPool, "small"))
 		}, "pool small: 1 of 1 addresses in use", 3},
 		{"unknown-pool", asks(wantPool, "nonsuch"), "pool nonsuch: not configured", 3},
 		{"namespace", asks(wantPool, "shop"), "pool shop: not for namespace e2e", 3},
 		{"service-selector", asks(wantPool, "labelled"), "not for a Service with these labels", 3},
 		{"family", func(t *testing.T) {
-			create(t, "web", families(corev1.IPFamilyPolicySingleStack, corev1.IPv6Protocol))
+			lab.Create(t, "web", clustertest.Families(corev1.IPFamilyPolicySingleStack, corev1.IPv6Protocol))
 		}, "pool default: no IPv6 addresses", 3},
 		{"in-no-pool", asks(wantAddr, "192.168.9.9"), "address 192.168.9.9: in no pool", 3},
 		{"sharing-clash", func(t *testing.T) {
-			create(t, "first", sharing("team", 80))
-			wantAddresses(t, "first", "192.168.1.160")
-			create(t, "web", sharing("team", 80), func(s *corev1.Service) {
+			lab.Create(t, "first", sharing("team", 80))
+			lab.WantAddresses(t, "first", "192.168.1.160")
+			lab.Create(t, "web", sharing("team", 80), func(s *corev1.Service) {
 				metav1.SetMetaDataAnnotation(&s.ObjectMeta, wantAddr, "192.168.1.160")
 			})
 		}, "port TCP/80 is in use by e2e/first", 3},
 		{"invalid-request", asks(wantAddr, "nonsense"), "nonsense", 3},
 		{"class", func(t *testing.T) {
-			create(t, "web", func(s *corev1.Service) { class := "example.com/other"; s.Spec.LoadBalancerClass = &class })
+			lab.Create(t, "web", func(s *corev1.Service) { class := "example.com/other"; s.Spec.LoadBalancerClass = &class })
 		}, "spec.loadBalancerClass is example.com/other", 3},
 		{"not-a-load-balancer", func(t *testing.T) {
-			create(t, "web", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
+			lab.Create(t, "web", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
 		}, "It is of type ClusterIP", 3},
 		{"no-endpoints", func(t *testing.T) {
-			create(t, "web", func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "none"} })
+			lab.Create(t, "web", func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "none"} })
 		}, "no endpoint of the Service takes traffic", 3},
-		{"no-local-endpoint", func(t *testing.T) { create(t, "web", at(t, "elsewhere")) }, "no endpoint there takes traffic", 3},
+		{"no-local-endpoint", func(t *testing.T) { lab.Create(t, "web", at(t, "elsewhere")) }, "no endpoint there takes traffic", 3},
 		{"excluded-node", func(t *testing.T) {
 			exclude(t, "node1")
-			create(t, "web", at(t, "node1"))
+			lab.Create(t, "web", at(t, "node1"))
 		}, "node1: label node.kubernetes.io/exclude-from-external-load-balancers excludes it", 3},
 		{"no-interface", asks(wantPool, "nowhere"), "interface eth9: no such interface", 3},
 		{"node-selector", asks(wantPool, "rack"), "the node-selectors of pool rack leave it out", 3},
 		{"speaker-down", func(t *testing.T) {
 			suspend(t, "node3")
-			create(t, "web", at(t, "node3"))
+			lab.Create(t, "web", at(t, "node3"))
 		}, "node3: no speaker is alive there", 3},
 		{"config-broken", func(t *testing.T) {
-			create(t, "web", from("node2"))
-			setConfig(t, "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.168.1.9-192.168.1.1]\n")
+			lab.Create(t, "web", from("node2"))
+			lab.SetConfig(t, "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.168.1.9-192.168.1.1]\n")
 		}, "The newest configuration is not in force: line 4", 0},
 		{"conflict", func(t *testing.T) {
 			take := give(t, "192.168.1.160")
-			create(t, "web", from("node2"))
+			lab.Create(t, "web", from("node2"))
 			t.Cleanup(take) // before the Service is removed: who answers for it then is waited for
 		}, "a host outside the cluster uses it", 3},
 		{"stranded", func(t *testing.T) {
-			create(t, "web", from("node2"))
-			wantAddresses(t, "web", "192.168.1.160")
-			setConfig(t, pools(pool("other", "192.168.1.180/32")))
+			lab.Create(t, "web", from("node2"))
+			lab.WantAddresses(t, "web", "192.168.1.160")
+			lab.SetConfig(t, pools(pool("other", "192.168.1.180/32")))
 		}, "192.168.1.160 lies in no pool any more", 0},
 	}
 }
@@ -155,7 +158,7 @@ func exclude(t *testing.T, node string) {
 // suspend stops the speaker of a node, for the time of the test.
 func suspend(t *testing.T, node string) {
 	t.Helper()
-	pid := speakerPID(t, node)
+	pid := lab.SpeakerPID(t, node)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -163,18 +166,18 @@ func suspend(t *testing.T, node string) {
 		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 			t.Error(err)
 		}
-		healed(t, node)
+		lab.Heal(t, node)
 	})
 }
 
 // TestWhy brings a Service into each situation and compares what invar why says with testdata/why. GOLDEN_UPDATE=1 writes these
 // files.
 func TestWhy(t *testing.T) {
-	configure(t, whyPools)
+	lab.Configure(t, whyPools)
 	for _, s := range situations() {
 		t.Run(s.name, func(t *testing.T) {
 			if s.name == "config-broken" || s.name == "stranded" {
-				t.Cleanup(func() { setConfig(t, whyPools) })
+				t.Cleanup(func() { lab.SetConfig(t, whyPools) })
 			}
 			s.setUp(t)
 			golden := filepath.Join("testdata", "why", s.name)
@@ -184,8 +187,8 @@ func TestWhy(t *testing.T) {
 				t.Fatal(err)
 			}
 			var page string
-			eventually(t, "the page is as it should be", func(ctx context.Context) error {
-				a, err := lab.Invar(ctx, "why", "-n", namespace, "web")
+			clustertest.Eventually(t, "the page is as it should be", func(ctx context.Context) error {
+				a, err := lab.Invar(ctx, "why", "-n", clustertest.Namespace, "web")
 				if err != nil {
 					return err
 				}
@@ -247,12 +250,12 @@ func invar(t *testing.T, code int, args ...string) cluster.Answer {
 
 // TestStatus compares what invar status says with what is so.
 func TestStatus(t *testing.T) {
-	create(t, "web")
-	wantAddresses(t, "web", "192.168.1.160")
-	create(t, "waits", annotated(wantPool, "nonsuch"))
-	node := holder(t, "192.168.1.160")
-	eventually(t, "the status is so", func(ctx context.Context) error {
-		a, err := lab.Invar(ctx, "status", "-n", namespace, "-o", "json")
+	lab.Create(t, "web")
+	lab.WantAddresses(t, "web", "192.168.1.160")
+	lab.Create(t, "waits", clustertest.Annotated(wantPool, "nonsuch"))
+	node := lab.WantHolder(t, "192.168.1.160")
+	clustertest.Eventually(t, "the status is so", func(ctx context.Context) error {
+		a, err := lab.Invar(ctx, "status", "-n", clustertest.Namespace, "-o", "json")
 		if err != nil || a.Code != 0 {
 			return fmt.Errorf("exit code %d, %w: %s", a.Code, err, a.Err)
 		}
@@ -307,8 +310,8 @@ func checkStatus(s explain.Status, node string) error {
 // wantAnnounced waits until the condition of a Service says who announces it.
 func wantAnnounced(t *testing.T, name, message string) {
 	t.Helper()
-	eventually(t, "condition "+kube.ConditionAnnounced, func(ctx context.Context) error {
-		s, err := service(ctx, name)
+	clustertest.Eventually(t, "condition "+kube.ConditionAnnounced, func(ctx context.Context) error {
+		s, err := lab.Service(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -322,7 +325,7 @@ func wantAnnounced(t *testing.T, name, message string) {
 
 // TestWhyWithoutRights asks as a user who may look at Services only: the conditions have to do, and the page says so.
 func TestWhyWithoutRights(t *testing.T) {
-	create(t, "web", from("node2"))
+	lab.Create(t, "web", from("node2"))
 	wantAnnounced(t, "web", "192.168.1.160 from node node2 on eth0")
 	if _, err := lab.Kubectl(t.Context(), "create", "clusterrolebinding", "e2e-viewer", "--clusterrole=view", "--user=viewer"); err != nil {
 		t.Fatal(err)
@@ -332,8 +335,8 @@ func TestWhyWithoutRights(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	eventually(t, "the conditions are told", func(ctx context.Context) error {
-		a, err := lab.Invar(ctx, "why", "-n", namespace, "web", "--as", "viewer")
+	clustertest.Eventually(t, "the conditions are told", func(ctx context.Context) error {
+		a, err := lab.Invar(ctx, "why", "-n", clustertest.Namespace, "web", "--as", "viewer")
 		if err != nil {
 			return err
 		}
@@ -350,23 +353,23 @@ func TestWhyWithoutRights(t *testing.T) {
 
 // TestMove moves an address from node to node, without a gap.
 func TestMove(t *testing.T) {
-	addr, node := announcedService(t, "moved")
+	addr, node := lab.AnnouncedService(t, "moved")
 	ip := addr.Addr().String()
 	to := "node1"
 	if node == to {
 		to = "node2"
 	}
-	wantNoFailure(t, "the address is moved", addr, func() {
+	lab.WantNoFailure(t, "the address is moved", addr, func() {
 		if out := invar(t, 0, "move", ip, "--to", to).Out; !strings.HasPrefix(out, ip+" is announced by "+to) {
 			t.Errorf("it says %q", out)
 		}
-		if now := holder(t, ip); now != to {
+		if now := lab.WantHolder(t, ip); now != to {
 			t.Errorf("%s is at %s, want %s", ip, now, to)
 		}
 	})
 	wantAnnounced(t, "moved", ip+" from node "+to+" on eth0")
 	var why explain.Why
-	if err := json.Unmarshal([]byte(invar(t, 0, "why", namespace+"/moved", "-o", "json").Out), &why); err != nil {
+	if err := json.Unmarshal([]byte(invar(t, 0, "why", clustertest.Namespace+"/moved", "-o", "json").Out), &why); err != nil {
 		t.Fatal(err)
 	}
 	last := why.Addresses[0].Moves[0]
@@ -374,7 +377,7 @@ func TestMove(t *testing.T) {
 		t.Errorf("the last move is %+v, want one from %s to %s, preferred, a moment ago", last, node, to)
 	}
 	invar(t, 0, "move", ip, "--to", "")
-	if s, err := service(t.Context(), "moved"); err != nil || s.Annotations[kube.AnnotationAnnounceFrom] != "" {
+	if s, err := lab.Service(t.Context(), "moved"); err != nil || s.Annotations[kube.AnnotationAnnounceFrom] != "" {
 		t.Errorf("the wish is still there: %v, %v", s.Annotations, err)
 	}
 	exclude(t, node)
@@ -388,10 +391,10 @@ func TestMove(t *testing.T) {
 
 // TestDrain takes a node out and in again, and leaves a label alone that somebody else has set.
 func TestDrain(t *testing.T) {
-	addr, node := announcedService(t, "drained")
-	wantNoFailure(t, "the node is drained", addr, func() {
+	addr, node := lab.AnnouncedService(t, "drained")
+	lab.WantNoFailure(t, "the node is drained", addr, func() {
 		invar(t, 0, "drain", node)
-		if now := holder(t, addr.Addr().String()); now == node {
+		if now := lab.WantHolder(t, addr.Addr().String()); now == node {
 			t.Errorf("%s still announces", node)
 		}
 	})

@@ -11,20 +11,21 @@ import (
 
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/kube"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // TestPlan asks what a configuration would do, applies it, and wants just that.
 func TestPlan(t *testing.T) {
-	configure(t, pools(pool("default", "192.168.1.160-192.168.1.162"), pool("asked", "192.168.1.170/32", "auto-assign: false")))
-	create(t, "keeps")
-	wantAddresses(t, "keeps", "192.168.1.160")
-	create(t, "stranded")
-	wantAddresses(t, "stranded", "192.168.1.161")
-	create(t, "moves", annotated(kube.AnnotationReallocate, "true"))
-	wantAddresses(t, "moves", "192.168.1.162")
+	lab.Configure(t, pools(pool("default", "192.168.1.160-192.168.1.162"), pool("asked", "192.168.1.170/32", "auto-assign: false")))
+	lab.Create(t, "keeps")
+	lab.WantAddresses(t, "keeps", "192.168.1.160")
+	lab.Create(t, "stranded")
+	lab.WantAddresses(t, "stranded", "192.168.1.161")
+	lab.Create(t, "moves", clustertest.Annotated(kube.AnnotationReallocate, "true"))
+	lab.WantAddresses(t, "moves", "192.168.1.162")
 	for _, name := range []string{"gets", "waits"} {
-		create(t, name)
-		wantAddresses(t, name)
+		lab.Create(t, name)
+		lab.WantAddresses(t, name)
 	}
 	next := pools(pool("default", "192.168.1.160/32"), pool("asked", "192.168.1.170-192.168.1.171"))
 	manifest := "kind: ConfigMap\nmetadata: {name: config}\ndata:\n  config: |\n    " + strings.ReplaceAll(next, "\n", "\n    ")
@@ -39,16 +40,16 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	fates := map[string]explain.Fate{}
-	setConfig(t, next)
+	lab.SetConfig(t, next)
 	for _, o := range plan.Services {
-		name := strings.TrimPrefix(o.Service, namespace+"/")
+		name := strings.TrimPrefix(o.Service, clustertest.Namespace+"/")
 		fates[name] = o.Fate
 		var want []string
 		for _, a := range o.After {
 			want = append(want, a.String())
 		}
-		wantAddresses(t, name, want...)
-		wantCondition(t, namespace, name, o.Reason, "")
+		lab.WantAddresses(t, name, want...)
+		wantCondition(t, clustertest.Namespace, name, o.Reason, "")
 	}
 	for _, name := range []string{"keeps", "stranded", "moves", "gets", "waits"} {
 		if string(fates[name]) != name {

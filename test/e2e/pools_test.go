@@ -17,10 +17,11 @@ import (
 
 	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // dual is a configuration of one pool with both families.
-const dual = mission + "  - fd00:1::160-fd00:1::161\n"
+const dual = clustertest.Mission + "  - fd00:1::160-fd00:1::161\n"
 
 // pool returns the part of a configuration that is about one layer2 pool; more are further lines of it.
 func pool(name, addresses string, more ...string) string {
@@ -35,127 +36,127 @@ func pools(pools ...string) string {
 
 // TestGainAndLoseFamily takes a Service to two families and back. Its first address stays, though a lower one is free.
 func TestGainAndLoseFamily(t *testing.T) {
-	configure(t, dual)
-	create(t, "lowest")
-	wantAddresses(t, "lowest", "192.168.1.160")
-	create(t, "grows", families(corev1.IPFamilyPolicySingleStack, corev1.IPv4Protocol))
-	wantAddresses(t, "grows", "192.168.1.161")
-	remove(t, "lowest")
+	lab.Configure(t, dual)
+	lab.Create(t, "lowest")
+	lab.WantAddresses(t, "lowest", "192.168.1.160")
+	lab.Create(t, "grows", clustertest.Families(corev1.IPFamilyPolicySingleStack, corev1.IPv4Protocol))
+	lab.WantAddresses(t, "grows", "192.168.1.161")
+	lab.Remove(t, "lowest")
 
-	patch(t, "grows", `{"spec":{"ipFamilyPolicy":"PreferDualStack"}}`)
-	wantAddresses(t, "grows", "192.168.1.161", "fd00:1::160")
+	lab.Patch(t, "grows", `{"spec":{"ipFamilyPolicy":"PreferDualStack"}}`)
+	lab.WantAddresses(t, "grows", "192.168.1.161", "fd00:1::160")
 	for _, addr := range []string{"192.168.1.161", "fd00:1::160"} {
-		wantHTTP(t, addr)
+		lab.WantHTTP(t, addr)
 	}
 
-	patch(t, "grows", `{"spec":{"ipFamilyPolicy":"SingleStack"}}`)
-	wantAddresses(t, "grows", "192.168.1.161")
-	silent(t, netip.MustParseAddr("fd00:1::160"))
-	wantHTTP(t, "192.168.1.161")
+	lab.Patch(t, "grows", `{"spec":{"ipFamilyPolicy":"SingleStack"}}`)
+	lab.WantAddresses(t, "grows", "192.168.1.161")
+	lab.WantSilent(t, netip.MustParseAddr("fd00:1::160"))
+	lab.WantHTTP(t, "192.168.1.161")
 }
 
 // TestPoolGainsFamily has Services of two families on a pool that first has one.
 func TestPoolGainsFamily(t *testing.T) {
-	configure(t, mission)
-	create(t, "prefers", families(corev1.IPFamilyPolicyPreferDualStack))
-	wantAddresses(t, "prefers", "192.168.1.160")
-	wantCondition(t, namespace, "prefers", "OneFamilyOnly", "pool default: no IPv6 addresses")
-	create(t, "requires", families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv6Protocol, corev1.IPv4Protocol))
-	wantEvent(t, namespace, "Service", "requires", "AllocationFailed", "pool default: no IPv6 addresses")
-	wantAddresses(t, "requires")
+	lab.Configure(t, clustertest.Mission)
+	lab.Create(t, "prefers", clustertest.Families(corev1.IPFamilyPolicyPreferDualStack))
+	lab.WantAddresses(t, "prefers", "192.168.1.160")
+	wantCondition(t, clustertest.Namespace, "prefers", "OneFamilyOnly", "pool default: no IPv6 addresses")
+	lab.Create(t, "requires", clustertest.Families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv6Protocol, corev1.IPv4Protocol))
+	lab.WantEvent(t, clustertest.Namespace, "Service", "requires", "AllocationFailed", "pool default: no IPv6 addresses")
+	lab.WantAddresses(t, "requires")
 
-	setConfig(t, dual)
-	wantAddresses(t, "prefers", "192.168.1.160", "fd00:1::160")
-	wantAddresses(t, "requires", "fd00:1::161", "192.168.1.161")
-	wantCondition(t, namespace, "prefers", "Allocated", "")
+	lab.SetConfig(t, dual)
+	lab.WantAddresses(t, "prefers", "192.168.1.160", "fd00:1::160")
+	lab.WantAddresses(t, "requires", "fd00:1::161", "192.168.1.161")
+	wantCondition(t, clustertest.Namespace, "prefers", "Allocated", "")
 	for _, addr := range []string{"192.168.1.160", "fd00:1::160", "fd00:1::161", "192.168.1.161"} {
-		wantHTTP(t, addr)
+		lab.WantHTTP(t, addr)
 	}
 }
 
 // TestFamiliesFromTwoPools needs an address of each of two pools.
 func TestFamiliesFromTwoPools(t *testing.T) {
-	configure(t, pools(pool("four", "192.168.1.160/32"), pool("six", "'fd00:1::160/128'")))
-	create(t, "both", families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
-	wantAddresses(t, "both", "192.168.1.160", "fd00:1::160")
-	wantFrom(t, namespace, "both", "four,six")
+	lab.Configure(t, pools(pool("four", "192.168.1.160/32"), pool("six", "'fd00:1::160/128'")))
+	lab.Create(t, "both", clustertest.Families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
+	lab.WantAddresses(t, "both", "192.168.1.160", "fd00:1::160")
+	wantFrom(t, clustertest.Namespace, "both", "four,six")
 	for _, addr := range []string{"192.168.1.160", "fd00:1::160"} {
-		wantHTTP(t, addr)
+		lab.WantHTTP(t, addr)
 	}
 }
 
 func TestRequestedPool(t *testing.T) {
-	configure(t, pools(pool("default", "192.168.1.160/32"), pool("old", "192.168.1.170/32"), pool("new", "192.168.1.180/32")))
-	create(t, "old", annotated(wantPool, "old"))
-	wantAddresses(t, "old", "192.168.1.170")
-	wantFrom(t, namespace, "old", "old")
-	create(t, "new", annotated("metallb.io/address-pool", "new"))
-	wantAddresses(t, "new", "192.168.1.180")
-	wantHTTP(t, "192.168.1.180")
+	lab.Configure(t, pools(pool("default", "192.168.1.160/32"), pool("old", "192.168.1.170/32"), pool("new", "192.168.1.180/32")))
+	lab.Create(t, "old", clustertest.Annotated(wantPool, "old"))
+	lab.WantAddresses(t, "old", "192.168.1.170")
+	wantFrom(t, clustertest.Namespace, "old", "old")
+	lab.Create(t, "new", clustertest.Annotated("metallb.io/address-pool", "new"))
+	lab.WantAddresses(t, "new", "192.168.1.180")
+	lab.WantHTTP(t, "192.168.1.180")
 
-	create(t, "nowhere", annotated(wantPool, "nosuch"))
-	wantEvent(t, namespace, "Service", "nowhere", "AllocationFailed", "pool nosuch: not configured")
-	wantAddresses(t, "nowhere")
+	lab.Create(t, "nowhere", clustertest.Annotated(wantPool, "nosuch"))
+	lab.WantEvent(t, clustertest.Namespace, "Service", "nowhere", "AllocationFailed", "pool nosuch: not configured")
+	lab.WantAddresses(t, "nowhere")
 
 	// Another pool is a wish to move. One that can't be met moves nothing.
-	patch(t, "old", annotations(wantPool, "new"))
-	wantEvent(t, namespace, "Service", "old", "AllocationFailed", "pool new: 1 of 1 addresses in use; it keeps 192.168.1.170")
-	wantAddresses(t, "old", "192.168.1.170")
-	patch(t, "old", annotations(wantPool, "default"))
-	wantAddresses(t, "old", "192.168.1.160")
-	silent(t, netip.MustParseAddr("192.168.1.170"))
-	wantHTTP(t, "192.168.1.160")
+	lab.Patch(t, "old", annotations(wantPool, "new"))
+	lab.WantEvent(t, clustertest.Namespace, "Service", "old", "AllocationFailed", "pool new: 1 of 1 addresses in use; it keeps 192.168.1.170")
+	lab.WantAddresses(t, "old", "192.168.1.170")
+	lab.Patch(t, "old", annotations(wantPool, "default"))
+	lab.WantAddresses(t, "old", "192.168.1.160")
+	lab.WantSilent(t, netip.MustParseAddr("192.168.1.170"))
+	lab.WantHTTP(t, "192.168.1.160")
 }
 
 func TestAutoAssign(t *testing.T) {
-	configure(t, pools(pool("reserved", "192.168.1.170-192.168.1.171", "auto-assign: false"), pool("default", "192.168.1.160/32")))
-	create(t, "first")
-	wantAddresses(t, "first", "192.168.1.160")
-	create(t, "second")
-	wantEvent(t, namespace, "Service", "second", "AllocationFailed",
+	lab.Configure(t, pools(pool("reserved", "192.168.1.170-192.168.1.171", "auto-assign: false"), pool("default", "192.168.1.160/32")))
+	lab.Create(t, "first")
+	lab.WantAddresses(t, "first", "192.168.1.160")
+	lab.Create(t, "second")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "second", "AllocationFailed",
 		"pool reserved: only on request (auto-assign: false); pool default: 1 of 1 addresses in use")
-	wantAddresses(t, "second")
-	patch(t, "second", annotations(wantPool, "reserved"))
-	wantAddresses(t, "second", "192.168.1.170")
-	create(t, "third", annotated(wantAddr, "192.168.1.171"))
-	wantAddresses(t, "third", "192.168.1.171")
+	lab.WantAddresses(t, "second")
+	lab.Patch(t, "second", annotations(wantPool, "reserved"))
+	lab.WantAddresses(t, "second", "192.168.1.170")
+	lab.Create(t, "third", clustertest.Annotated(wantAddr, "192.168.1.171"))
+	lab.WantAddresses(t, "third", "192.168.1.171")
 }
 
 func TestPriority(t *testing.T) {
-	configure(t, pools(
+	lab.Configure(t, pools(
 		pool("unset", "192.168.1.160/32"),
 		pool("twenty", "192.168.1.161/32", "priority: 20"),
 		pool("ten", "192.168.1.162/32", "priority: 10"),
 	))
 	for i, addr := range []string{"192.168.1.162", "192.168.1.161", "192.168.1.160"} {
 		name := fmt.Sprintf("p%d", i)
-		create(t, name)
-		wantAddresses(t, name, addr)
+		lab.Create(t, name)
+		lab.WantAddresses(t, name, addr)
 	}
 }
 
 // TestAvoidBuggyIPs has a pool of which the two addresses in the middle may look like a network's own.
 func TestAvoidBuggyIPs(t *testing.T) {
-	configure(t, pools(pool("default", "10.60.0.254-10.60.1.1", "avoid-buggy-ips: true")))
+	lab.Configure(t, pools(pool("default", "10.60.0.254-10.60.1.1", "avoid-buggy-ips: true")))
 	for name, addr := range map[string]string{"buggy255": "10.60.0.255", "buggy0": "10.60.1.0"} {
-		create(t, name, annotated(wantAddr, addr))
-		wantEvent(t, namespace, "Service", name, "AllocationFailed", "address "+addr+": avoided by pool default (avoid-buggy-ips)")
+		lab.Create(t, name, clustertest.Annotated(wantAddr, addr))
+		lab.WantEvent(t, clustertest.Namespace, "Service", name, "AllocationFailed", "address "+addr+": avoided by pool default (avoid-buggy-ips)")
 	}
 	for i, addr := range []string{"10.60.0.254", "10.60.1.1"} {
 		name := fmt.Sprintf("good%d", i)
-		create(t, name)
-		wantAddresses(t, name, addr)
+		lab.Create(t, name)
+		lab.WantAddresses(t, name, addr)
 	}
-	create(t, "late")
-	wantEvent(t, namespace, "Service", "late", "AllocationFailed", "pool default: 2 of 2 addresses in use")
+	lab.Create(t, "late")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "late", "AllocationFailed", "pool default: 2 of 2 addresses in use")
 	for _, name := range []string{"buggy255", "buggy0", "late"} {
-		wantAddresses(t, name)
+		lab.WantAddresses(t, name)
 	}
 }
 
 // TestSelectors has pools for a namespace, for namespaces with a label, and for Services with a label.
 func TestSelectors(t *testing.T) {
-	configure(t, pools(
+	lab.Configure(t, pools(
 		pool("red", "10.60.1.1-10.60.1.9", "namespaces: [e2e-red]"),
 		pool("team", "10.60.2.1-10.60.2.9", "namespace-selectors: [{match-labels: {team: blue}}]"),
 		pool("gold", "10.60.3.1-10.60.3.9", "service-selectors: [{match-expressions: [{key: tier, operator: In, values: [gold]}]}]"),
@@ -170,13 +171,13 @@ func TestSelectors(t *testing.T) {
 	wantAddressesIn(t, "e2e-red", "a", "10.60.1.1")
 	wantAddressesIn(t, "e2e-blue", "a", "10.60.2.1")
 	wantAddressesIn(t, "e2e-green", "golden", "10.60.3.1")
-	wantEvent(t, "e2e-green", "Service", "a", "AllocationFailed", "pool red: not for namespace e2e-green; "+
+	lab.WantEvent(t, "e2e-green", "Service", "a", "AllocationFailed", "pool red: not for namespace e2e-green; "+
 		"pool team: not for namespace e2e-green; pool gold: not for a Service with these labels")
 	wantAddressesIn(t, "e2e-green", "a")
 
 	// A request does not get around a selector.
-	createIn(t, "e2e-green", "asks", annotated(wantPool, "red"))
-	wantEvent(t, "e2e-green", "Service", "asks", "AllocationFailed", "pool red: not for namespace e2e-green")
+	createIn(t, "e2e-green", "asks", clustertest.Annotated(wantPool, "red"))
+	lab.WantEvent(t, "e2e-green", "Service", "asks", "AllocationFailed", "pool red: not for namespace e2e-green")
 	wantAddressesIn(t, "e2e-green", "asks")
 
 	// Labels of namespaces change: who waits is served, who has keeps.
@@ -184,69 +185,69 @@ func TestSelectors(t *testing.T) {
 	wantAddressesIn(t, "e2e-green", "a", "10.60.2.2")
 	labelNamespace(t, "e2e-blue", `{"team":null}`)
 	createIn(t, "e2e-blue", "b")
-	wantEvent(t, "e2e-blue", "Service", "b", "AllocationFailed", "pool team: not for namespace e2e-blue")
+	lab.WantEvent(t, "e2e-blue", "Service", "b", "AllocationFailed", "pool team: not for namespace e2e-blue")
 	wantAddressesIn(t, "e2e-blue", "b")
 	wantAddressesIn(t, "e2e-blue", "a", "10.60.2.1")
 }
 
 // TestPoolEdits renames, splits and removes the pool of a running Service.
 func TestPoolEdits(t *testing.T) {
-	configure(t, mission)
-	create(t, "keeps")
-	wantAddresses(t, "keeps", "192.168.1.160")
-	wantFrom(t, namespace, "keeps", "default")
-	seen := follow(t, namespace)
+	lab.Configure(t, clustertest.Mission)
+	lab.Create(t, "keeps")
+	lab.WantAddresses(t, "keeps", "192.168.1.160")
+	wantFrom(t, clustertest.Namespace, "keeps", "default")
+	seen := follow(t, clustertest.Namespace)
 
-	setConfig(t, pools(pool("renamed", "192.168.1.160-192.168.1.169")))
-	wantFrom(t, namespace, "keeps", "renamed")
-	setConfig(t, pools(pool("upper", "192.168.1.165-192.168.1.169"), pool("lower", "192.168.1.160-192.168.1.164")))
-	wantFrom(t, namespace, "keeps", "lower")
-	wantCondition(t, namespace, "keeps", "Allocated", "192.168.1.160 from pool lower")
+	lab.SetConfig(t, pools(pool("renamed", "192.168.1.160-192.168.1.169")))
+	wantFrom(t, clustertest.Namespace, "keeps", "renamed")
+	lab.SetConfig(t, pools(pool("upper", "192.168.1.165-192.168.1.169"), pool("lower", "192.168.1.160-192.168.1.164")))
+	wantFrom(t, clustertest.Namespace, "keeps", "lower")
+	wantCondition(t, clustertest.Namespace, "keeps", "Allocated", "192.168.1.160 from pool lower")
 
-	setConfig(t, pools(pool("upper", "192.168.1.165/32")))
+	lab.SetConfig(t, pools(pool("upper", "192.168.1.165/32")))
 	const stranded = "192.168.1.160 lies in no pool any more"
-	wantCondition(t, namespace, "keeps", "Stranded", stranded)
-	wantEvent(t, namespace, "Service", "keeps", "AddressStranded", stranded)
-	create(t, "other")
-	wantAddresses(t, "other", "192.168.1.165")
-	wantHTTP(t, "192.168.1.160")
+	wantCondition(t, clustertest.Namespace, "keeps", "Stranded", stranded)
+	lab.WantEvent(t, clustertest.Namespace, "Service", "keeps", "AddressStranded", stranded)
+	lab.Create(t, "other")
+	lab.WantAddresses(t, "other", "192.168.1.165")
+	lab.WantHTTP(t, "192.168.1.160")
 
 	// Its user lets go of the address. As long as there is no other, it keeps what it has.
-	patch(t, "keeps", annotations(kube.AnnotationReallocate, "true"))
-	wantEvent(t, namespace, "Service", "keeps", "AllocationFailed", "pool upper: 1 of 1 addresses in use; it keeps 192.168.1.160")
-	wantHTTP(t, "192.168.1.160")
+	lab.Patch(t, "keeps", annotations(kube.AnnotationReallocate, "true"))
+	lab.WantEvent(t, clustertest.Namespace, "Service", "keeps", "AllocationFailed", "pool upper: 1 of 1 addresses in use; it keeps 192.168.1.160")
+	lab.WantHTTP(t, "192.168.1.160")
 	seen.want(t, "keeps", "192.168.1.160")
-	remove(t, "other")
-	wantAddresses(t, "keeps", "192.168.1.165")
-	wantCondition(t, namespace, "keeps", "Allocated", "")
-	wantHTTP(t, "192.168.1.165")
-	silent(t, netip.MustParseAddr("192.168.1.160"))
+	lab.Remove(t, "other")
+	lab.WantAddresses(t, "keeps", "192.168.1.165")
+	wantCondition(t, clustertest.Namespace, "keeps", "Allocated", "")
+	lab.WantHTTP(t, "192.168.1.165")
+	lab.WantSilent(t, netip.MustParseAddr("192.168.1.160"))
 	seen.want(t, "keeps", "192.168.1.160", "192.168.1.165")
 }
 
 // TestNoConfig empties the configuration, deletes it, and makes it anew.
 func TestNoConfig(t *testing.T) {
-	configure(t, mission)
-	create(t, "has")
-	wantAddresses(t, "has", "192.168.1.160")
-	seen := follow(t, namespace)
+	lab.Configure(t, clustertest.Mission)
+	lab.Create(t, "has")
+	lab.WantAddresses(t, "has", "192.168.1.160")
+	seen := follow(t, clustertest.Namespace)
 
-	setConfig(t, "")
-	wantCondition(t, namespace, "has", "Stranded", "192.168.1.160 lies in no pool any more")
-	create(t, "waits")
-	wantEvent(t, namespace, "Service", "waits", "AllocationFailed", "no address pool is configured")
+	lab.SetConfig(t, "")
+	wantCondition(t, clustertest.Namespace, "has", "Stranded", "192.168.1.160 lies in no pool any more")
+	lab.Create(t, "waits")
+	lab.WantEvent(t, clustertest.Namespace, "Service", "waits", "AllocationFailed", "no address pool is configured")
 
 	t.Cleanup(func() { applySample(t) })
 	if _, err := lab.Kubectl(t.Context(), "-n", cluster.Namespace, "delete", "configmap", "config"); err != nil {
 		t.Fatal(err)
 	}
-	wantCondition(t, namespace, "waits", "NoConfig", "")
-	wantAddresses(t, "waits")
-	wantHTTP(t, "192.168.1.160")
+	wantCondition(t, clustertest.Namespace, "waits", "NoConfig", "")
+	lab.WantAddresses(t, "waits")
+	lab.WantHTTP(t, "192.168.1.160")
 
 	applySample(t)
-	wantAddresses(t, "waits", "192.168.1.161")
-	wantCondition(t, namespace, "has", "Allocated", "")
+	lab.WantAddresses(t, "waits", "192.168.1.161")
+	wantCondition(t, clustertest.Namespace, "has", "Allocated", "")
 	seen.want(t, "has", "192.168.1.160")
 }
 
@@ -257,7 +258,7 @@ func applySample(t *testing.T) {
 	}
 }
 
-func labelled(key, value string) option {
+func labelled(key, value string) clustertest.Option {
 	return func(s *corev1.Service) { s.Labels = map[string]string{key: value} }
 }
 
@@ -274,7 +275,7 @@ func makeNamespace(t *testing.T, name string, labels map[string]string) {
 		if err := namespaces.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "namespace "+name+" is gone", func(ctx context.Context) error {
+		clustertest.Eventually(t, "namespace "+name+" is gone", func(ctx context.Context) error {
 			_, err := namespaces.Get(ctx, name, metav1.GetOptions{})
 			switch {
 			case apierrors.IsNotFound(err):
@@ -295,7 +296,7 @@ func labelNamespace(t *testing.T, name, labels string) {
 }
 
 // createIn makes a Service without pods in a namespace of the test, with which it goes. Nobody announces it.
-func createIn(t *testing.T, ns, name string, opts ...option) {
+func createIn(t *testing.T, ns, name string, opts ...clustertest.Option) {
 	t.Helper()
 	s := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
@@ -312,7 +313,7 @@ func createIn(t *testing.T, ns, name string, opts ...option) {
 // wantService waits until check accepts a Service.
 func wantService(t *testing.T, ns, name, what string, check func(*corev1.Service) error) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("Service %s/%s %s", ns, name, what), func(ctx context.Context) error {
+	clustertest.Eventually(t, fmt.Sprintf("Service %s/%s %s", ns, name, what), func(ctx context.Context) error {
 		s, err := lab.Kube.CoreV1().Services(ns).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err

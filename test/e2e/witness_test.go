@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
 // most is how much a witness remembers of one Service, and of what was shown twice: enough to see that it is wrong.
@@ -122,7 +124,7 @@ func (w *witness) shows(name string) string {
 func (w *witness) wantDistinct(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		eventually(t, fmt.Sprintf("Service %s/%s has an address", w.ns, name), func(context.Context) error {
+		clustertest.Eventually(t, fmt.Sprintf("Service %s/%s has an address", w.ns, name), func(context.Context) error {
 			if w.shows(name) == "" {
 				return errors.New("it has none")
 			}
