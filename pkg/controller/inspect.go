@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/invar-lb/invar/pkg/election"
 	"github.com/invar-lb/invar/pkg/explain"
 	"github.com/invar-lb/invar/pkg/ipam"
 	"github.com/invar-lb/invar/pkg/kube"
@@ -64,11 +65,8 @@ func (c *Controller) ask(ctx context.Context, f func(*term)) error {
 
 // addGossip adds what is heard of the speakers.
 func addGossip(state *explain.ControllerState, m *membership.Members) {
-	for _, p := range m.Peers() {
-		state.Members = append(state.Members, explain.Member{
-			Name: p.Name, Addr: p.Addr, Announcing: p.Meta.Announcing, Draining: p.Meta.Draining, Observer: p.Meta.Observer,
-		})
-	}
+	reports := m.Reports()
+	state.Members = membersOf(m.Peers(), reports)
 	held := holders(m.Holdings())
 	for _, addr := range sortedAddrs(held) {
 		h := held[addr]
@@ -76,12 +74,34 @@ func addGossip(state *explain.ControllerState, m *membership.Members) {
 			Addr: addr, Node: h.node, Interfaces: h.Interfaces, Since: h.Since,
 		})
 	}
-	for node, o := range m.Reports() {
+	for node, o := range reports {
 		for _, c := range o.Conflicts {
 			state.Conflicts = append(state.Conflicts, explain.Conflict{Addr: c.Addr, MAC: c.MAC, Interface: c.Interface, Node: node})
 		}
 	}
 	explain.SortConflicts(state.Conflicts)
+}
+
+// membersOf tells of the peers. One is silent if the most of the speakers that watch it say so, as the speakers themselves decide.
+func membersOf(peers []membership.Peer, reports map[string]membership.Observations) []explain.Member {
+	var speakers []string
+	silentTo := map[string][]string{}
+	for _, p := range peers {
+		if !p.Meta.Observer {
+			speakers = append(speakers, p.Name)
+			silentTo[p.Name] = reports[p.Name].Silent
+		}
+	}
+	const nobody = "" // a controller watches none, and so has no voice
+	silent := election.Silent(nobody, speakers, silentTo)
+	var out []explain.Member
+	for _, p := range peers {
+		out = append(out, explain.Member{
+			Name: p.Name, Addr: p.Addr, Announcing: p.Meta.Announcing, Draining: p.Meta.Draining, Observer: p.Meta.Observer,
+			Silent: silent[p.Name],
+		})
+	}
+	return out
 }
 
 func sortedAddrs[V any](m map[netip.Addr]V) []netip.Addr {

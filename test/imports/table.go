@@ -42,7 +42,7 @@ var table = map[string]row{
 	"pkg/kube": {kubernetes: true, imports: []string{"pkg/kube/api", "pkg/config", "pkg/explain", "pkg/ipam"}},
 	"pkg/controller": {
 		kubernetes: true,
-		imports:    []string{"pkg/kube", "pkg/kube/api", "pkg/config", "pkg/ipam", "pkg/explain", "pkg/membership"}, // it listens to the speakers
+		imports:    []string{"pkg/kube", "pkg/kube/api", "pkg/config", "pkg/ipam", "pkg/explain", "pkg/election", "pkg/membership"}, // it listens to the speakers
 	},
 	"pkg/speaker": {
 		kubernetes: true,
