@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,7 +113,7 @@ func TestWithoutRights(t *testing.T) {
 		want []string // parts of the text
 	}{
 		{"invar doctor --kubeconfig config", []string{
-			"not known: the ranges of the Services: list ServiceCIDRs: no right", "not known: node node1: its speaker speaker-1 could not be asked",
+			"not known: list ServiceCIDRs: no right", "not known: node node1: its speaker speaker-1 could not be asked",
 			"not known: how kube-proxy is configured", "nothing is wrong; looked at 1 node, 1 speaker, 1 controller and 1 pool",
 		}},
 		{"invar status --kubeconfig config", []string{
@@ -128,6 +131,62 @@ func TestWithoutRights(t *testing.T) {
 				if !strings.Contains(got.Out, want) {
 					t.Errorf("no %q in:\n%s", want, got.Out)
 				}
+			}
+		})
+	}
+}
+
+// TestDoctorRefused refuses the user one source of facts after the other on a healthy cluster, and all at once: each is said to be
+// not known, and nothing is concluded from its lack.
+func TestDoctorRefused(t *testing.T) {
+	const labels = `"labels":{"component":"`
+	pod := func(name, component string) string {
+		return `{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"metallb-system","name":"` + name + `",` + labels + component +
+			`"}},"spec":{"nodeName":"node1"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`
+	}
+	workload := func(kind, name, image, args string) string {
+		return `{"kind":"` + kind + `","apiVersion":"apps/v1","metadata":{"namespace":"metallb-system","name":"` + name + `"},
+			"spec":{"template":{"spec":{"containers":[{"name":"c","image":"` + image + `","args":["` + args + `"]}]}}}}`
+	}
+	healthy := map[string]any{
+		"/version": map[string]string{"gitVersion": "v1.37.0"},
+		"/api":     metav1.APIVersions{Versions: []string{"v1"}},
+		"/apis":    metav1.APIGroupList{},
+		"/api/v1/namespaces/metallb-system/configmaps/config": json.RawMessage(`{"kind":"ConfigMap","apiVersion":"v1",
+			"metadata":{"name":"config"},"data":{"config":"address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/22]}]"}}`),
+		"/api/v1/nodes": list("Node", "v1", `{"kind":"Node","apiVersion":"v1","metadata":{"name":"node1",
+			"labels":{"node.kubernetes.io/exclude-from-external-load-balancers":""}}}`),
+		"/api/v1/services": list("Service", "v1", planService(t, "web", 0, "10.0.0.1", func(s *corev1.Service) {
+			s.Annotations = map[string]string{"invar.io/announce-from": "node1"}
+		})),
+		"/apis/networking.k8s.io/v1/servicecidrs": list("ServiceCIDR", "networking.k8s.io/v1"),
+		"/api/v1/pods":                           list("Pod", "v1"),
+		"/api/v1/namespaces/metallb-system/pods": list("Pod", "v1", pod("speaker-1", "speaker"), pod("controller-1", "controller")),
+		"/api/v1/namespaces/kube-system/configmaps/kube-proxy": json.RawMessage(`{"kind":"ConfigMap","apiVersion":"v1",
+			"metadata":{"name":"kube-proxy","namespace":"kube-system"},"data":{"config.conf":"mode: nftables\n"}}`),
+		"/apis/apps/v1/deployments": list("Deployment", "apps/v1",
+			workload("Deployment", "controller", "ghcr.io/invar-lb/invar:v1", "--lb-class=example.com/own"),
+			workload("Deployment", "other", "ghcr.io/kube-vip/kube-vip-cloud-provider:v1", "")),
+		"/apis/apps/v1/daemonsets": list("DaemonSet", "apps/v1",
+			workload("DaemonSet", "speaker", "ghcr.io/invar-lb/invar:v1", "--ignore-exclude-lb")),
+	}
+	sources := []string{
+		"/api/v1/namespaces/metallb-system/configmaps/config", "/api/v1/nodes", "/api/v1/services", "/apis/networking.k8s.io/v1/servicecidrs",
+		"/api/v1/pods", "/api/v1/namespaces/metallb-system/pods", "/api/v1/namespaces/kube-system/configmaps/kube-proxy",
+		"/apis/apps/v1/deployments", "/apis/apps/v1/daemonsets",
+	}
+	for _, refused := range append([][]string{nil, sources}, slices.Collect(slices.Chunk(sources, 1))...) {
+		t.Run(fmt.Sprint(len(refused), refused), func(t *testing.T) {
+			objects := maps.Clone(healthy)
+			for _, path := range refused {
+				objects[path] = forbidden
+			}
+			got := runLine(t, "invar doctor --kubeconfig config", "", map[string]string{"config": apiServer(t, objects)})
+			if got.Code != exitOK || !strings.Contains(got.Out, "nothing is wrong") {
+				t.Errorf("exit code %d, want no finding:\n%s%s", got.Code, got.Out, got.Err)
+			}
+			if n := strings.Count(got.Out, "no right"); n != len(refused) {
+				t.Errorf("%d things are not known for want of a right, want %d:\n%s", n, len(refused), got.Out)
 			}
 		})
 	}

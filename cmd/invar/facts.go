@@ -31,7 +31,8 @@ type collector struct {
 	configMap string
 }
 
-// facts collects all that doctor looks at.
+// facts collects all that doctor looks at. What the user may not see is left out and noted, but for the API server's version, which
+// everybody may.
 func (t *tool) facts(ctx context.Context, configMap string) (*doctor.Facts, error) {
 	client, err := t.client()
 	if err != nil {
@@ -39,9 +40,13 @@ func (t *tool) facts(ctx context.Context, configMap string) (*doctor.Facts, erro
 	}
 	c := &collector{tool: t, client: client, configMap: configMap, Facts: &doctor.Facts{Version: daemon.Version}}
 	for _, collect := range []func(context.Context) error{
-		c.version, c.config, c.nodes, c.services, c.pods, c.kubeProxy, c.workloads, c.cilium, c.states,
+		c.version, c.config, c.nodes, c.services, c.serviceRanges, c.pods, c.kubeProxy, c.deployments, c.daemonSets, c.cilium, c.states,
 	} {
-		if err := collect(ctx); err != nil {
+		err := collect(ctx)
+		if apierrors.IsForbidden(err) {
+			c.Unlearnt, err = append(c.Unlearnt, err.Error()), nil
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -118,13 +123,16 @@ func (c *collector) services(ctx context.Context) error {
 			c.Wishes = append(c.Wishes, doctor.Wish{Service: name, Node: s.AnnounceFrom})
 		}
 	}
+	return nil
+}
+
+func (c *collector) serviceRanges(ctx context.Context) error {
 	cidrs, err := c.client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil // an older Kubernetes; the Services' own addresses are known
 	case err != nil:
-		c.Unlearnt = append(c.Unlearnt, fmt.Sprintf("the ranges of the Services: list ServiceCIDRs: %v", err))
-		return nil
+		return fmt.Errorf("list ServiceCIDRs: %w", err)
 	}
 	for i := range cidrs.Items {
 		c.ServiceRanges = use(c.ServiceRanges, "the range of the Services", cidrs.Items[i].Spec.CIDRs...)
@@ -158,6 +166,7 @@ func (c *collector) kubeProxy(ctx context.Context) error {
 	const namespace, name, key = "kube-system", "kube-proxy", "config.conf"
 	cm, err := c.client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
+		c.Unlearnt = append(c.Unlearnt, fmt.Sprintf("how kube-proxy is configured: there is no ConfigMap %s/%s", namespace, name))
 		return nil
 	}
 	if err != nil {
@@ -190,9 +199,10 @@ func workload(name string, labels map[string]string, spec *corev1.PodSpec) docto
 	return w
 }
 
-func (c *collector) workloads(ctx context.Context) error {
+func (c *collector) deployments(ctx context.Context) error {
 	deployments, err := c.client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 	if err != nil {
+		c.FlagsUnknown = true
 		return fmt.Errorf("list Deployments: %w", err)
 	}
 	for i := range deployments.Items {
@@ -203,8 +213,13 @@ func (c *collector) workloads(ctx context.Context) error {
 		}
 		c.Workloads = append(c.Workloads, w)
 	}
+	return nil
+}
+
+func (c *collector) daemonSets(ctx context.Context) error {
 	daemonSets, err := c.client.AppsV1().DaemonSets(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 	if err != nil {
+		c.FlagsUnknown = true
 		return fmt.Errorf("list DaemonSets: %w", err)
 	}
 	for i := range daemonSets.Items {
@@ -256,7 +271,7 @@ func (c *collector) cilium(ctx context.Context) error {
 // states asks all pods of Invar, the speakers side by side, so that their clocks can be compared.
 func (c *collector) states(ctx context.Context) error {
 	pods, err := c.tool.pods(ctx, c.client)
-	if err != nil {
+	if c.PodsUnknown = err != nil; c.PodsUnknown {
 		return err
 	}
 	for i := range pods {

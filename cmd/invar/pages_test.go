@@ -94,6 +94,15 @@ func TestStatusPage(t *testing.T) {
 	golden(t, "status.txt", p)
 }
 
+func TestEmptyStatusPage(t *testing.T) {
+	p := &page{}
+	p.status(explain.Status{
+		Members: []explain.StatusMember{{Node: "node1", Pod: "controller-a", Image: "invar:v1", State: "leads", Controller: true}},
+		Config:  &explain.Config{},
+	}, epoch)
+	golden(t, "status-empty.txt", p)
+}
+
 func TestUnknownConfigPage(t *testing.T) {
 	p := &page{}
 	p.config(nil)

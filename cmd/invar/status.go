@@ -115,6 +115,10 @@ func (p *page) status(s explain.Status, now time.Time) {
 }
 
 func (p *page) poolUse(pools []explain.Pool) {
+	if len(pools) == 0 {
+		p.line("No pools.")
+		return
+	}
 	rows := [][]string{{"POOL", "FAMILY", "IN USE", "", "SERVICES"}}
 	for _, u := range pools {
 		total := strconv.FormatUint(u.Total, 10)
@@ -157,6 +161,10 @@ func (p *page) bar(inUse, total uint64) string {
 }
 
 func (p *page) services(services []explain.StatusService, now time.Time) {
+	if len(services) == 0 {
+		p.line("No Services of type LoadBalancer.")
+		return
+	}
 	rows := [][]string{{"SERVICE", "ADDRESS", "POOL", "NODE", "INTERFACE", "FOR", ""}}
 	for _, s := range services {
 		row := []string{s.Service, "-", orDash(s.Pool), p.bad("nobody"), "-", "-", s.Note}

@@ -52,6 +52,9 @@ func checkKubernetes(f *Facts) []Finding {
 
 // checkController looks for one controller that works.
 func checkController(f *Facts) []Finding {
+	if f.PodsUnknown {
+		return nil
+	}
 	var evidence []string
 	leads, unclear := 0, false
 	for _, c := range f.Controllers {
@@ -92,7 +95,7 @@ func checkSpeakers(f *Facts) []Finding {
 		}
 		evidence = append(evidence, line)
 	}
-	if len(f.Speakers) == 0 && len(f.Nodes) > 0 {
+	if len(f.Speakers) == 0 && len(f.Nodes) > 0 && !f.PodsUnknown {
 		evidence = append(evidence, "there is no pod of a speaker")
 	}
 	return one("speaker", "some nodes can't announce: their speakers don't work", evidence,
@@ -135,6 +138,9 @@ func checkExcluded(f *Facts) []Finding {
 
 // checkWishes looks for Services that want a node which can't announce.
 func checkWishes(f *Facts) []Finding {
+	if len(f.Nodes) == 0 {
+		return nil
+	}
 	var evidence []string
 	for _, w := range f.Wishes {
 		i := slices.IndexFunc(f.Nodes, func(n Node) bool { return n.Name == w.Node })

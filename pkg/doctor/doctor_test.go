@@ -269,13 +269,11 @@ func TestUnknown(t *testing.T) {
 	f := healthy(t)
 	f.Speakers[0].State, f.Speakers[0].Failure = nil, "connection refused"
 	f.Controllers[0].State, f.Controllers[0].Failure = nil, "forbidden"
-	f.KubeProxy = doctor.KubeProxy{}
 	f.Unlearnt = []string{"the ranges of the Services: forbidden"}
 	want := []string{
 		"node node1: its speaker speaker-node1 could not be asked: connection refused",
 		"the controller controller-1 could not be asked: forbidden",
 		"the ranges of the Services: forbidden",
-		"how kube-proxy is configured: there is no ConfigMap kube-system/kube-proxy",
 	}
 	if diff := cmp.Diff(want, doctor.Examine(f).Unknown); diff != "" {
 		t.Errorf("unknown (-want +got):\n%s", diff)

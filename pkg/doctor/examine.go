@@ -65,11 +65,7 @@ func unknown(f *Facts) []string {
 			out = append(out, fmt.Sprintf("the controller %s could not be asked: %s", c.Pod, c.Failure))
 		}
 	}
-	out = append(out, f.Unlearnt...)
-	if f.KubeProxy.Source == "" {
-		out = append(out, "how kube-proxy is configured: there is no ConfigMap kube-system/kube-proxy")
-	}
-	return out
+	return append(out, f.Unlearnt...)
 }
 
 // one returns a single finding, if there is evidence.
@@ -91,13 +87,13 @@ func (f *Facts) pools() []config.Pool {
 // barred returns why a node announces nothing of a pool whatever its interfaces are; empty: it may.
 func (f *Facts) barred(n *Node, p *config.Pool) string {
 	switch {
-	case n.Excluded && !f.IgnoreExclude:
+	case n.Excluded && !f.IgnoreExclude && !f.FlagsUnknown:
 		return "has label node.kubernetes.io/exclude-from-external-load-balancers"
 	case n.NetworkUnavailable:
 		return "has condition NetworkUnavailable"
 	case p != nil && !p.SelectsNode(n.Labels):
 		return "is matched by none of the pool's node-selectors"
-	case !slices.ContainsFunc(f.Speakers, func(s Speaker) bool { return s.Node == n.Name }):
+	case !f.PodsUnknown && !slices.ContainsFunc(f.Speakers, func(s Speaker) bool { return s.Node == n.Name }):
 		return "has no speaker"
 	}
 	return ""

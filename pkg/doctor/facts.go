@@ -24,8 +24,10 @@ type Facts struct {
 	Wishes        []Wish
 	Speakers      []Speaker
 	Controllers   []Controller
-	Version       string // of the tool that asks
-	Kubernetes    string // version of the API server, "v1.37.2"
+	// PodsUnknown: Speakers and Controllers could not be listed. FlagsUnknown: the flags they run with could not be read.
+	PodsUnknown, FlagsUnknown bool
+	Version                   string // of the tool that asks
+	Kubernetes                string // version of the API server, "v1.37.2"
 	// Unlearnt are things that could not be learnt and that no other field shows to be missing, each with the reason.
 	Unlearnt []string
 }

@@ -70,6 +70,9 @@ func (w *Workload) image(part string) bool {
 
 // checkRivals looks for other load balancers for the same Services.
 func checkRivals(f *Facts) []Finding {
+	if f.FlagsUnknown {
+		return nil // nor is known which class of Services is Invar's
+	}
 	var out []Finding
 	for _, r := range rivals {
 		var evidence []string

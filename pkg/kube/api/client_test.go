@@ -89,8 +89,12 @@ func calls[T, L runtime.Object](obj T) []call[T, L] {
 			}
 			return watch.Interface(nil), err
 		}},
-		{"create", func(ctx context.Context, r Resource[T, L]) (any, error) { return r.Create(ctx, obj, metav1.CreateOptions{}) }},
-		{"update", func(ctx context.Context, r Resource[T, L]) (any, error) { return r.Update(ctx, obj, metav1.UpdateOptions{}) }},
+		{"create", func(ctx context.Context, r Resource[T, L]) (any, error) {
+			return r.Create(ctx, obj, metav1.CreateOptions{})
+		}},
+		{"update", func(ctx context.Context, r Resource[T, L]) (any, error) {
+			return r.Update(ctx, obj, metav1.UpdateOptions{})
+		}},
 		{"patch", func(ctx context.Context, r Resource[T, L]) (any, error) {
 			return r.Patch(ctx, "x", types.MergePatchType, []byte(`{"a":1}`), metav1.PatchOptions{}, "status")
 		}},
@@ -136,7 +140,9 @@ func TestClient(t *testing.T) {
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}
 	same(t, "services", service, service,
 		func(c Client) Resource[*corev1.Service, *corev1.ServiceList] { return c.Services("ns") },
-		func(c kubernetes.Interface) Resource[*corev1.Service, *corev1.ServiceList] { return c.CoreV1().Services("ns") })
+		func(c kubernetes.Interface) Resource[*corev1.Service, *corev1.ServiceList] {
+			return c.CoreV1().Services("ns")
+		})
 	cm := &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"config": "text"}}
 	same(t, "configmaps", cm, cm,
 		func(c Client) Resource[*corev1.ConfigMap, *corev1.ConfigMapList] { return c.ConfigMaps("ns") },
@@ -146,11 +152,15 @@ func TestClient(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: meta, Data: map[string][]byte{"secretkey": {0, 1, 255}}}
 	same(t, "secrets", secret, secret,
 		func(c Client) Resource[*corev1.Secret, *corev1.SecretList] { return c.Secrets("ns") },
-		func(c kubernetes.Interface) Resource[*corev1.Secret, *corev1.SecretList] { return c.CoreV1().Secrets("ns") })
+		func(c kubernetes.Interface) Resource[*corev1.Secret, *corev1.SecretList] {
+			return c.CoreV1().Secrets("ns")
+		})
 	event := &corev1.Event{ObjectMeta: meta, Reason: "IPAllocated"}
 	same(t, "events", event, event,
 		func(c Client) Resource[*corev1.Event, *corev1.EventList] { return c.Events("ns") },
-		func(c kubernetes.Interface) Resource[*corev1.Event, *corev1.EventList] { return c.CoreV1().Events("ns") })
+		func(c kubernetes.Interface) Resource[*corev1.Event, *corev1.EventList] {
+			return c.CoreV1().Events("ns")
+		})
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
 	same(t, "endpointslices", slice, slice,
 		func(c Client) Resource[*discoveryv1.EndpointSlice, *discoveryv1.EndpointSliceList] {
@@ -161,7 +171,9 @@ func TestClient(t *testing.T) {
 		})
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
 	same(t, "namespaces", ns, ns, Client.Namespaces,
-		func(c kubernetes.Interface) Resource[*corev1.Namespace, *corev1.NamespaceList] { return c.CoreV1().Namespaces() })
+		func(c kubernetes.Interface) Resource[*corev1.Namespace, *corev1.NamespaceList] {
+			return c.CoreV1().Namespaces()
+		})
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
 	same(t, "nodes", node, node, Client.Nodes,
 		func(c kubernetes.Interface) Resource[*corev1.Node, *corev1.NodeList] { return c.CoreV1().Nodes() })
