@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/invar-lb/invar/test/cluster"
 )
@@ -21,14 +20,7 @@ const netRaw, nothing = "0000000000002000", "0000000000000000"
 
 // TestProcesses looks at what the kernel says of the running processes, whatever the manifest asks for.
 func TestProcesses(t *testing.T) {
-	pods, err := lab.Kube.CoreV1().Pods(cluster.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=metallb"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := 1 + len(lab.Nodes()); len(pods.Items) != want {
-		t.Fatalf("%d pods, want %d", len(pods.Items), want)
-	}
-	for _, pod := range pods.Items {
+	for _, pod := range pods(t) {
 		component := pod.Labels["component"]
 		pid, err := cluster.ProcessOf(string(pod.UID), component)
 		if err != nil {
