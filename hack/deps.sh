@@ -19,7 +19,9 @@ runc runc
 /usr/lib/cni/bridge containernetworking-plugins
 arping arping
 ndisc6 ndisc6
-tcpdump tcpdump' ;;
+tcpdump tcpdump
+iptables iptables
+ipset ipset' ;;
     *) echo "deps.sh: no group $1" >&2; return 1 ;;
   esac
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +25,12 @@ type gossip struct {
 	changed chan struct{}                      // of size 1: the key or the list of speakers may have changed
 }
 
-// listenRetry is the pause before the port is tried again that the gossip needs.
-const listenRetry = 2 * time.Second
+const (
+	// listenRetry is the pause before the port is tried again that the gossip needs.
+	listenRetry = 2 * time.Second
+	// secretRetry is that before the Secret is tried again to be made.
+	secretRetry = time.Second
+)
 
 func newGossip() *gossip {
 	return &gossip{news: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
@@ -52,22 +57,39 @@ func (c *Controller) listen(ctx context.Context) {
 		return
 	}
 	c.gossip.members.Store(m)
-	changed := make(chan struct{}, 1)
-	done := make(chan struct{})
-	go func() { defer close(done); m.KeepJoining(ctx, c.listed, changed) }()
+	changed, gone := make(chan struct{}, 1), make(chan struct{}, 1)
+	var helpers sync.WaitGroup
+	helpers.Go(func() { m.KeepJoining(ctx, c.listed, changed) })
+	helpers.Go(func() { c.keepSecret(ctx, gone) })
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-c.gossip.changed:
-			if err := m.Follow(kube.SecretText(c.secret, c.secretName())); err != nil {
+			text := kube.SecretText(c.secret, c.secretName())
+			if len(text) == 0 {
+				poke(gone)
+			}
+			if err := m.Follow(text); err != nil {
 				c.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
 			}
 			poke(changed)
 		}
 	}
-	<-done
+	helpers.Wait()
 	if err := m.Close(); err != nil {
 		c.cfg.Logger.Debug("the gossip was not left in order", "err", err)
+	}
+}
+
+// keepSecret makes the Secret again whenever it is gone: who deletes it wants the speakers to have another key.
+func (c *Controller) keepSecret(ctx context.Context, gone <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-gone:
+			_ = kube.EnsureSecret(ctx, c.cfg.Client, c.cfg.Namespace, c.cfg.Secret, secretRetry, c.cfg.Logger) // ctx is done
+		}
 	}
 }
 

@@ -175,6 +175,31 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// TestSecretIsMadeAgain is about who deletes the Secret, to have the speakers use another key.
+func TestSecretIsMadeAgain(t *testing.T) {
+	client := fake.NewClientset(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "memberlist"}, Data: map[string][]byte{kube.SecretKey: []byte("old")},
+	})
+	c := New(Config{
+		Client: apitest.Client{Fake: client}, Leases: client.CoordinationV1(),
+		Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+		Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config", Identity: "test",
+		BindAddr: netip.MustParseAddr("127.0.0.4"), Secret: "memberlist",
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); c.listen(ctx) }()
+	waitFor(t, "it listens", func() bool { return c.gossip.members.Load() != nil })
+	secrets := client.CoreV1().Secrets(namespace)
+	must(t, secrets.Delete(ctx, "memberlist", metav1.DeleteOptions{}))
+	waitFor(t, "there is another Secret", func() bool {
+		s, err := secrets.Get(ctx, "memberlist", metav1.GetOptions{})
+		return err == nil && len(s.Data[kube.SecretKey]) > 0 && string(s.Data[kube.SecretKey]) != "old"
+	})
+	cancel()
+	<-done
+}
+
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {

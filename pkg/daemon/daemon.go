@@ -233,7 +233,7 @@ func serveHTTP(ctx context.Context, what, addr string, h http.Handler, secure *t
 		_ = srv.Shutdown(sctx) // what is still open then is cut off by exit
 	})
 	defer stopped()
-	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(newPerHost(l)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil

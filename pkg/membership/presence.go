@@ -21,10 +21,6 @@ const (
 	presenceReply = 'i'
 	// helloWait bounds how long a connection may take to say what it is.
 	helloWait = time.Second
-	// maxPresences bounds how many connections others may keep here, and maxFromOne how many of them one address. A peer has
-	// one, or two while it goes from one to the next; anybody on the LAN may open some, and must not take the places of all.
-	maxPresences = 1024
-	maxFromOne   = 16
 
 	redialSoon  = 50 * time.Millisecond
 	redialLater = 2 * time.Second
@@ -35,14 +31,6 @@ func waitForEnd(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Time{})
 	_, _ = conn.Read(make([]byte, 1))
 }
-
-// prefixed is a connection of which something has been read already.
-type prefixed struct {
-	net.Conn
-	reader io.Reader
-}
-
-func (p prefixed) Read(b []byte) (int, error) { return p.reader.Read(b) }
 
 // attendance keeps the connections to the peers that are watched.
 type attendance struct {

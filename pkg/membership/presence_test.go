@@ -2,7 +2,9 @@ package membership
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -142,7 +144,7 @@ func (r *redialing) Close() error {
 func TestShutdownRefusesFirst(t *testing.T) {
 	a := start(t, "node1", key(t, "secret"))
 	peer := &redialing{to: a.Addr().String()}
-	if !a.transport.admit(peer) {
+	if !a.transport.admit(a.transport.present, peer) {
 		t.Fatal("not admitted")
 	}
 	if err := a.Close(); err != nil {
@@ -182,6 +184,71 @@ func TestPresenceOfOneHost(t *testing.T) {
 		t.Errorf("no room for another host: %v", err)
 	}
 }
+
+// TestVisitorsOfOneHost has one host open connections that are no speaker's and don't end by themselves. It gets no more places
+// than it may have, a peer at another address still finds room, and a place that was left is another's.
+func TestVisitorsOfOneHost(t *testing.T) {
+	tr, err := newTransport(netip.MustParseAddr("127.0.0.1"), 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Shutdown() })
+	visit := func(from string) net.Conn {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		conn, err := d.Dial("tcp", tr.tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, _ = conn.Write([]byte{'x'}) // for memberlist, which here takes nothing unless the test does; it fails if refused
+		return conn
+	}
+	visitors := func(want int) {
+		t.Helper()
+		waitFor(t, fmt.Sprintf("%d visitors", want), func() bool {
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			return len(tr.visiting) == want
+		})
+	}
+	for range maxFromOne {
+		visit("127.0.0.2")
+	}
+	visitors(maxFromOne)
+	refused := visit("127.0.0.2")
+	_ = refused.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := refused.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("reading from one connection too many: %v, want its end", err)
+	}
+	visit("127.0.0.3")
+	visitors(maxFromOne + 1)
+	for range maxFromOne + 1 {
+		_ = (<-tr.streams).Close()
+	}
+	visitors(0)
+	visit("127.0.0.2")
+	visitors(1)
+}
+
+// TestLongStream has a host send more than anybody has to say.
+func TestLongStream(t *testing.T) {
+	ours, theirs := net.Pipe()
+	tr := &transport{streams: make(chan net.Conn), done: make(chan struct{}), visiting: map[net.Conn]bool{}}
+	go tr.accept(theirs)
+	go func() { _, _ = io.CopyN(ours, zeros{}, 2*maxStream) }()
+	s := <-tr.streams
+	n, err := io.Copy(io.Discard, s)
+	if n != maxStream || err != nil {
+		t.Errorf("read %d bytes, %v, want %d and its end", n, err, maxStream)
+	}
+	_ = s.Close()
+	_ = ours.Close()
+}
+
+// zeros never ends.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
 func (t *transport) presences() int {
 	t.mu.Lock()

@@ -21,6 +21,14 @@ const (
 	receiveBuffer = 2 << 20
 	// acceptPause is that after a connection could not be accepted: too many files are open, say.
 	acceptPause = 100 * time.Millisecond
+	// maxConnections bounds how many connections others may keep here: of presence, and as many of all other kinds. maxFromOne
+	// bounds how many of each one address may. A peer has one or two; anybody on the LAN may open some, and must not take the
+	// places of all. No other kind lasts for longer than helloWait and memberlist's time-out.
+	maxConnections = 1024
+	maxFromOne     = 16
+	// maxStream bounds what is read from a connection, most of which waits in memory until it is decrypted. All that a hundred
+	// thousand addresses take is less.
+	maxStream = 16 << 20
 	// streamWait bounds how long a peer may take to accept what is sent on a connection, where memberlist sets no limit.
 	streamWait = time.Second
 )
@@ -36,8 +44,9 @@ type transport struct {
 	done    chan struct{} // closed by Shutdown
 	readers sync.WaitGroup
 
-	mu      sync.Mutex
-	present map[net.Conn]bool
+	mu       sync.Mutex
+	present  map[net.Conn]bool // connections of presence
+	visiting map[net.Conn]bool // all others, from when they are accepted until they are closed
 }
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
@@ -71,7 +80,7 @@ func listen(addr netip.Addr, port int, logger *slog.Logger) (*transport, error) 
 	}
 	return &transport{
 		logger: logger, tcp: tcp, udp: udp, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
-		done: make(chan struct{}), present: map[net.Conn]bool{},
+		done: make(chan struct{}), present: map[net.Conn]bool{}, visiting: map[net.Conn]bool{},
 	}, nil
 }
 
@@ -179,6 +188,10 @@ func (t *transport) acceptStreams() {
 			}
 			continue
 		}
+		if !t.admit(t.visiting, conn) {
+			_ = conn.Close()
+			continue
+		}
 		go t.accept(conn)
 	}
 }
@@ -188,40 +201,53 @@ func (t *transport) accept(conn net.Conn) {
 	var first [1]byte
 	_ = conn.SetReadDeadline(time.Now().Add(helloWait))
 	if _, err := io.ReadFull(conn, first[:]); err != nil {
+		t.part(t.visiting, conn)
 		_ = conn.Close()
 		return
 	}
-	if first[0] != presenceHello {
-		_ = conn.SetReadDeadline(time.Time{})
-		select {
-		case t.streams <- prefixed{conn, io.MultiReader(bytes.NewReader(first[:]), conn)}:
-		case <-t.done:
-			_ = conn.Close()
-		}
+	if first[0] == presenceHello {
+		t.part(t.visiting, conn)
+		t.keep(conn)
 		return
 	}
-	t.keep(conn)
+	_ = conn.SetReadDeadline(time.Time{})
+	s := &stream{Conn: conn, t: t, reader: io.LimitReader(io.MultiReader(bytes.NewReader(first[:]), conn), maxStream)}
+	select {
+	case t.streams <- s:
+	case <-t.done:
+		_ = s.Close()
+	}
+}
+
+// stream is a visiting connection that memberlist has. The first byte has been read already.
+type stream struct {
+	net.Conn
+	t      *transport
+	reader io.Reader
+}
+
+func (s *stream) Read(b []byte) (int, error) { return s.reader.Read(b) }
+
+func (s *stream) Close() error {
+	s.t.part(s.t.visiting, s.Conn)
+	return s.Conn.Close()
 }
 
 // keep holds a connection of presence until its peer or this process ends.
 func (t *transport) keep(conn net.Conn) {
 	defer conn.Close()
-	if !t.admit(conn) {
+	if !t.admit(t.present, conn) {
 		return
 	}
-	defer func() {
-		t.mu.Lock()
-		delete(t.present, conn)
-		t.mu.Unlock()
-	}()
+	defer t.part(t.present, conn)
 	if _, err := conn.Write([]byte{presenceReply}); err != nil {
 		return
 	}
 	waitForEnd(conn)
 }
 
-// admit reports whether there is room for another connection of presence.
-func (t *transport) admit(conn net.Conn) bool {
+// admit takes conn in among others of its kind, if there is room for it, and reports whether there was.
+func (t *transport) admit(among map[net.Conn]bool, conn net.Conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
@@ -230,16 +256,23 @@ func (t *transport) admit(conn net.Conn) bool {
 	default:
 	}
 	from, same := hostOf(conn), 0
-	for other := range t.present {
+	for other := range among {
 		if hostOf(other) == from {
 			same++
 		}
 	}
-	if len(t.present) >= maxPresences || same >= maxFromOne {
+	if len(among) >= maxConnections || same >= maxFromOne {
 		return false
 	}
-	t.present[conn] = true
+	among[conn] = true
 	return true
+}
+
+// part gives the place of a connection to others.
+func (t *transport) part(among map[net.Conn]bool, conn net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(among, conn)
 }
 
 // hostOf returns the address at the other end.

@@ -1,10 +1,13 @@
 package responder
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"golang.org/x/net/bpf"
@@ -14,18 +17,29 @@ import (
 // host may have another one now.
 const patienceWithMAC = 2
 
+const (
+	// maxHosts is how many hosts are listened to: those that were asked last. More are never asked at one time.
+	maxHosts = 32
+	// maxCollected is how many frames of one host are read at a time. It has been asked a few times since.
+	maxCollected = 64
+)
+
 // Caller asks hosts on one interface for their own address: by ARP requests and neighbour solicitations, which a host's
 // kernel answers whatever its processes do. It is what arping and ndisc6 do, without waiting: answers stay in the sockets until
 // they are collected, and wake nobody. Its methods may be called from any goroutine.
+//
+// Each host has a socket of its own, which holds nothing but what is said in its name. Anybody on the LAN can answer in the name
+// of another, and so make it seem alive. But if all shared a socket, whoever fills it with answers of some hosts would make those
+// of others be lost, and so a live one seem dead.
 type Caller struct {
 	ifi  Interface
 	open questionOpener
 
-	mu      sync.Mutex
-	closed  bool
-	sockets map[uint16]questionSocket // by EtherType, opened when first needed
-	hosts   map[netip.Addr]*host
-	frame   [readLen]byte
+	mu     sync.Mutex
+	closed bool
+	hosts  map[netip.Addr]*host
+	asked  uint64 // questions
+	frame  [readLen]byte
 }
 
 // questionSocket is a packet socket that never waits.
@@ -40,16 +54,23 @@ type questionOpener func(ifi Interface, etherType uint16, filter []bpf.RawInstru
 
 // host is what is known of a host that was asked.
 type host struct {
-	mac        [6]byte // zero: unknown
-	unanswered int     // questions since the last answer
+	socket     questionSocket // nil until it is needed
+	mac        [6]byte        // zero: unknown
+	unanswered int            // questions since the last answer
+	last       uint64         // number of the last question
+}
+
+// drop closes the socket; the next question opens another.
+func (h *host) drop() {
+	if h.socket != nil {
+		h.socket.close()
+		h.socket = nil
+	}
 }
 
 // OpenCaller returns a Caller. It opens its sockets when they are needed.
 func OpenCaller(ifi Interface) *Caller {
-	return &Caller{
-		ifi: ifi, open: openQuestionSocket,
-		sockets: make(map[uint16]questionSocket), hosts: make(map[netip.Addr]*host),
-	}
+	return &Caller{ifi: ifi, open: openQuestionSocket, hosts: make(map[netip.Addr]*host)}
 }
 
 // Ask sends one question for addr from own, an address of the interface of the same family. It does not wait for the
@@ -57,42 +78,39 @@ func OpenCaller(ifi Interface) *Caller {
 func (c *Caller) Ask(addr, own netip.Addr) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	etherType, socket, err := c.socket(addr.Is6())
+	h, err := c.listen(addr)
 	if err != nil {
 		return fmt.Errorf("ask for %s on %s: %w", addr, c.ifi.Name, err)
-	}
-	h := c.hosts[addr]
-	if h == nil {
-		h = new(host)
-		c.hosts[addr] = h
 	}
 	if h.unanswered >= patienceWithMAC {
 		h.mac = [6]byte{}
 	}
 	h.unanswered++
 	var out buffer
-	if err := socket.send(out[:layQuestion(&out, c.ifi.MAC, h.mac, addr, own)]); err != nil {
-		c.drop(etherType)
+	if err := h.socket.send(out[:layQuestion(&out, c.ifi.MAC, h.mac, addr, own)]); err != nil {
+		h.drop()
 		return fmt.Errorf("ask for %s on %s: %w", addr, c.ifi.Name, err)
 	}
 	return nil
 }
 
-// Collect returns the hosts that have answered since the last call.
+// Collect returns the hosts that have answered since the last call, each as often as it did.
 func (c *Caller) Collect() (answered []netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for etherType, socket := range c.sockets {
-		for {
-			n, err := socket.poll(c.frame[:])
+	for addr, h := range c.hosts {
+		for range maxCollected {
+			if h.socket == nil {
+				break
+			}
+			n, err := h.socket.poll(c.frame[:])
 			if err != nil {
-				c.drop(etherType) // the next question opens another
+				h.drop()
 			}
 			if n == 0 || err != nil {
 				break
 			}
-			addr, mac, ok := readAnswer(etherType, c.frame[:n], c.ifi.MAC)
-			if h := c.hosts[addr]; ok && h != nil {
+			if from, mac, ok := readAnswer(etherTypeOf(addr), c.frame[:n], c.ifi.MAC); ok && from == addr {
 				h.mac, h.unanswered = mac, 0
 				answered = append(answered, addr)
 			}
@@ -106,57 +124,83 @@ func (c *Caller) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	for etherType := range c.sockets {
-		c.drop(etherType)
+	for _, h := range c.hosts {
+		h.drop()
 	}
 }
 
-// socket returns the socket for a family, opening it if necessary. The caller holds c.mu.
-func (c *Caller) socket(v6 bool) (etherType uint16, socket questionSocket, err error) {
-	etherType, filter := uint16(etherTypeARP), filterARPAnswers()
-	if v6 {
-		etherType, filter = etherTypeIPv6, filterNDPAnswers()
-	}
-	if socket = c.sockets[etherType]; socket != nil {
-		return etherType, socket, nil
-	}
+// listen returns the host that has addr with its socket open, and counts a question to it. The caller holds c.mu.
+func (c *Caller) listen(addr netip.Addr) (*host, error) {
 	if c.closed {
-		return etherType, nil, errors.New("caller is closed")
+		return nil, errors.New("caller is closed")
 	}
-	raw, err := assembleFilter(filter)
+	h := c.hosts[addr]
+	if h == nil {
+		c.makeRoom()
+		h = new(host)
+		c.hosts[addr] = h
+	}
+	c.asked++
+	h.last = c.asked
+	if h.socket != nil {
+		return h, nil
+	}
+	filter, err := assembleFilter(filterAnswers(addr))
 	if err != nil {
-		return etherType, nil, err
+		return nil, err
 	}
-	if socket, err = c.open(c.ifi, etherType, raw); err == nil {
-		c.sockets[etherType] = socket
+	socket, err := c.open(c.ifi, etherTypeOf(addr), filter)
+	if err != nil {
+		return nil, err
 	}
-	return etherType, socket, err
+	h.socket = socket
+	return h, nil
 }
 
-// drop closes a socket. The caller holds c.mu.
-func (c *Caller) drop(etherType uint16) {
-	c.sockets[etherType].close()
-	delete(c.sockets, etherType)
+// makeRoom forgets the host that was asked longest ago, if there are too many. The caller holds c.mu.
+func (c *Caller) makeRoom() {
+	if len(c.hosts) < maxHosts {
+		return
+	}
+	oldest := slices.MinFunc(slices.Collect(maps.Keys(c.hosts)), func(a, b netip.Addr) int {
+		return cmp.Compare(c.hosts[a].last, c.hosts[b].last)
+	})
+	c.hosts[oldest].drop()
+	delete(c.hosts, oldest)
 }
 
-// filterARPAnswers passes ARP replies to this host.
-func filterARPAnswers() []bpf.Instruction {
+// etherTypeOf returns that of the frames in which addr is asked for.
+func etherTypeOf(addr netip.Addr) uint16 {
+	if addr.Is6() {
+		return etherTypeIPv6
+	}
+	return etherTypeARP
+}
+
+// filterAnswers passes what is said to this host in the name of the one that has addr: ARP replies or neighbour advertisements.
+func filterAnswers(addr netip.Addr) []bpf.Instruction {
 	p := newProgram()
-	p.toThisHost()
-	p.load(offARPOperation, 2, opReply, drop)
+	if addr.Is4() {
+		p.toThisHost()
+		p.load(offARPOperation, 2, opReply, drop)
+		p.equals(offARPSenderIP, addr)
+	} else {
+		p.load(offIPNext, 1, protoICMP6, drop)
+		p.load(offICMP, 1, typeNA, drop)
+		p.toThisHost()
+		p.load(offIPHops, 1, hopLimit, drop)
+		p.equals(offICMPTarget, addr)
+	}
 	p.jump(accept)
 	return p.assemble()
 }
 
-// filterNDPAnswers passes neighbour advertisements to this host.
-func filterNDPAnswers() []bpf.Instruction {
-	p := newProgram()
-	p.load(offIPNext, 1, protoICMP6, drop)
-	p.load(offICMP, 1, typeNA, drop)
-	p.toThisHost()
-	p.load(offIPHops, 1, hopLimit, drop)
-	p.jump(accept)
-	return p.assemble()
+// equals requires an address at off.
+func (p *program) equals(off int, addr netip.Addr) {
+	for bytes := addr.AsSlice(); len(bytes) > 0; bytes = bytes[4:] {
+		p.load(off, 4, binary.BigEndian.Uint32(bytes), drop)
+		off += 4
+	}
 }
 
 // packetHost is the kernel's PACKET_HOST: sent to the interface's own MAC.

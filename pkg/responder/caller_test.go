@@ -211,3 +211,68 @@ func TestCallerAsksLinux(t *testing.T) {
 		t.Error("asking over a link that is down gives no error")
 	}
 }
+
+// TestCallerListensToFew asks more hosts than are listened to: the one that was asked longest ago is forgotten.
+func TestCallerListensToFew(t *testing.T) {
+	c, s, opened := fakeCaller()
+	defer c.Close()
+	hosts := make([]netip.Addr, maxHosts+1)
+	for i := range hosts {
+		hosts[i] = netip.AddrFrom4([4]byte{192, 0, 2, byte(100 + i)})
+	}
+	ask := func(addrs ...netip.Addr) {
+		t.Helper()
+		for _, a := range addrs {
+			if err := c.Ask(a, own4); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask(hosts[:maxHosts]...)
+	ask(hosts[0]) // it is not the one that was asked longest ago any more
+	ask(hosts[maxHosts], hosts[0])
+	if diff := cmp.Diff([]int{maxHosts + 1, 1}, []int{*opened, s.closed}); diff != "" {
+		t.Errorf("sockets opened and closed (-want +got):\n%s", diff)
+	}
+	ask(hosts[1])
+	if *opened != maxHosts+2 {
+		t.Errorf("%d sockets opened, want %d: the second host was asked longest ago", *opened, maxHosts+2)
+	}
+}
+
+// TestCallerInAFlood has a host on the LAN send answers in the name of one that was asked until no more are taken. What another
+// one answers meanwhile is heard all the same: nobody can make it seem dead.
+func TestCallerInAFlood(t *testing.T) {
+	w, _ := newClient(t)
+	for _, a := range []string{own4.String() + "/24", own6.String() + "/64"} {
+		if err := netns.AddAddr("lan0", a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forged4, forged6 := answer4(), answer6()
+	forged4.sender = foreign4
+	forged6.message = na(foreign6, clientMAC, true)
+	for _, tt := range []struct {
+		name                 string
+		silent, answers, own netip.Addr
+		forged               []byte
+	}{
+		{"ARP", foreign4, client4, own4, forged4.bytes(t)},
+		{"NDP", foreign6, client6, own6, forged6.bytes(t)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := OpenCaller(w.ifi)
+			defer c.Close()
+			if err := c.Ask(tt.silent, tt.own); err != nil {
+				t.Fatal(err)
+			}
+			for range 4000 { // a socket holds some hundred
+				w.send(tt.forged)
+			}
+			if err := c.Ask(tt.answers, tt.own); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "answer of "+tt.answers.String(), func() bool { return slices.Contains(c.Collect(), tt.answers) })
+		})
+	}
+}

@@ -34,6 +34,7 @@ type Cluster struct {
 	Root string // of the repository
 	Kube kubernetes.Interface
 
+	dir        string // of the lab's configuration and logs
 	kubeconfig string
 	hosts      []Host
 	port       atomic.Uint32 // last port that a connection attempt came from
@@ -62,13 +63,14 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 		return nil, err
 	}
 	var status struct {
+		Dir        string `json:"dir"`
 		Kubeconfig string `json:"kubeconfig"`
 		Hosts      []Host `json:"hosts"`
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
-	c.hosts, c.kubeconfig = status.Hosts, status.Kubeconfig
+	c.hosts, c.dir, c.kubeconfig = status.Hosts, status.Dir, status.Kubeconfig
 	if err := c.reservePorts(Client); err != nil {
 		return nil, err
 	}
@@ -93,6 +95,9 @@ func repository() (string, error) {
 	}
 	return "", err
 }
+
+// LogFile is where a process of the lab writes its output.
+func (c *Cluster) LogFile(process string) string { return filepath.Join(c.dir, "logs", process+".log") }
 
 // Lab runs a command of bin/lab on this lab; its progress goes to stderr.
 func (c *Cluster) Lab(ctx context.Context, args ...string) error {

@@ -30,10 +30,17 @@ func (c *Cluster) Do(host string, f func() error) error {
 	if err != nil {
 		return err
 	}
+	return inNetwork(h.NetNS, f)
+}
+
+// DoAsProcess is Do in the network of a process, a pod's for example.
+func DoAsProcess(pid int, f func() error) error { return inNetwork(procFile(pid, "ns/net"), f) }
+
+func inNetwork(path string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		done <- enter(h.NetNS, f)
+		done <- enter(path, f)
 	}()
 	return <-done
 }

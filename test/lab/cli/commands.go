@@ -21,6 +21,9 @@ func up(ctx context.Context, args []string) error {
 	nodes := fs.Int("nodes", 3, "how many nodes")
 	mode := fs.String("proxy-mode", "nftables", "kube-proxy's `MODE`: "+strings.Join(plan.ProxyModes(), ", "))
 	repo := fs.String("repo", "", "root of the repository (default: found from the working directory or this program)")
+	var opts plan.Options
+	fs.StringVar(&opts.Audit, "audit", "", "keep an audit log of the service accounts of this `NAMESPACE`, as audit.log beside the other logs")
+	fs.StringVar(&opts.FeatureGates, "feature-gates", "", "kube-apiserver's feature `GATES`, for example WatchList=false")
 	var tars []string
 	fs.Func("image", "docker-archive `TAR` to load into every node; may be repeated", func(s string) error {
 		tars = append(tars, s)
@@ -33,6 +36,7 @@ func up(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	lab.Options = opts
 	if *repo == "" {
 		*repo, err = image.FindRepo()
 	} else {

@@ -76,8 +76,8 @@ func (b *builder) adopt(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if st.Lab() != b.lab {
-		return false, fmt.Errorf("lab %s is up with %d nodes and proxy mode %s: take it down first, or choose another name",
-			st.Name, st.Nodes, st.ProxyMode)
+		return false, fmt.Errorf("lab %s is up with %d nodes, proxy mode %s and options %+v: take it down first, or choose another name",
+			st.Name, st.Nodes, st.ProxyMode, st.Options)
 	}
 	b.state = st
 	return true, b.mend(ctx)
@@ -170,7 +170,7 @@ func (b *builder) prepare() error {
 		return fmt.Errorf("listen for the machine: %w", err)
 	}
 	b.state = &state.State{
-		Name: b.lab.Name, Nodes: b.lab.Nodes, ProxyMode: b.lab.ProxyMode, BootID: boot,
+		Name: b.lab.Name, Nodes: b.lab.Nodes, ProxyMode: b.lab.ProxyMode, Options: b.lab.Options, BootID: boot,
 		APIPort: b.listener.Addr().(*net.TCPAddr).Port,
 	}
 	if err := b.state.Save(b.lab.StateFile()); err != nil {

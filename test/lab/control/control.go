@@ -12,6 +12,7 @@ import (
 const (
 	caCert, caKey               = "ca.crt", "ca.key"
 	serverCert, serverKey       = "apiserver.crt", "apiserver.key"
+	auditPolicy                 = "audit-policy.yaml"
 	kubeletCert, kubeletKey     = "kubelet-client.crt", "kubelet-client.key"
 	tokenKey                    = "service-account.key"
 	managerConfig, schedConfig  = "controller-manager.kubeconfig", "scheduler.kubeconfig"
@@ -46,7 +47,7 @@ func Etcd(lab plan.Lab) Process {
 // are reached by address, because no DNS knows their names; webhooks reach pods without a kube-proxy beside it.
 func APIServer(lab plan.Lab) Process {
 	file := files(lab)
-	return Process{"kube-apiserver", []string{
+	p := Process{"kube-apiserver", []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=::",
 		"--advertise-address=" + lab.ControlPlane().IPv4.String(),
@@ -66,6 +67,27 @@ func APIServer(lab plan.Lab) Process {
 		"--allow-privileged=true",
 		"--enable-aggregator-routing=true",
 	}}
+	if lab.Audit != "" {
+		p.Args = append(p.Args, "--audit-policy-file="+file(auditPolicy), "--audit-log-path="+lab.AuditLog())
+	}
+	if lab.FeatureGates != "" {
+		p.Args = append(p.Args, "--feature-gates="+lab.FeatureGates)
+	}
+	return p
+}
+
+// auditOf is the policy that logs what the service accounts of a namespace ask for and how that ends: watches when they begin,
+// since they may not end, all others when they are answered.
+func auditOf(namespace string) []byte {
+	return []byte(`apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts:` + namespace + `"]
+- level: None
+`)
 }
 
 // ControllerManager is kube-controller-manager. The nodes' pod ranges are not its business: the lab gives them, so
@@ -115,6 +137,9 @@ func Credentials(lab plan.Lab, ca *pki.Authority) (map[string][]byte, error) {
 	}
 	if c.files[tokenKey], err = pki.EncodeKey(key); err != nil {
 		return nil, err
+	}
+	if lab.Audit != "" {
+		c.files[auditPolicy] = auditOf(lab.Audit)
 	}
 	c.sign(serverCert, serverKey, serverSubject(lab))
 	c.sign(kubeletCert, kubeletKey, pki.Subject{User: kubeletClientUser, Groups: []string{topGroup}})

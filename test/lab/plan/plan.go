@@ -61,6 +61,15 @@ type Lab struct {
 	Name      string
 	Nodes     int
 	ProxyMode string // kube-proxy's --proxy-mode
+	Options
+}
+
+// Options are what a lab has only if it is asked for.
+type Options struct {
+	// Audit is the namespace whose service accounts kube-apiserver keeps an audit log of, in AuditLog; empty: none.
+	Audit string `json:"audit,omitempty"`
+	// FeatureGates is kube-apiserver's --feature-gates.
+	FeatureGates string `json:"featureGates,omitempty"`
 }
 
 // nameForm leaves out the dash: it separates the lab's name from the host's in the names of namespaces and cgroups,
@@ -184,6 +193,9 @@ func (l Lab) KubectlCache() string { return filepath.Join(l.RunDir(), "kubectl-c
 
 // LogFile is where a process of the lab writes its output.
 func (l Lab) LogFile(process string) string { return filepath.Join(l.RunDir(), "logs", process+".log") }
+
+// AuditLog is where kube-apiserver writes its audit log.
+func (l Lab) AuditLog() string { return l.LogFile("audit") }
 
 // Program is the lab's own copy of the lab binary, so that rebuilding it does not pull it from under a running lab.
 func (l Lab) Program() string { return filepath.Join(l.DataDir(), "lab") }

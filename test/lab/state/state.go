@@ -14,9 +14,10 @@ import (
 
 // State is the content of a lab's state file.
 type State struct {
-	Name      string    `json:"name"`
-	Nodes     int       `json:"nodes"`
-	ProxyMode string    `json:"proxyMode"`
+	Name      string `json:"name"`
+	Nodes     int    `json:"nodes"`
+	ProxyMode string `json:"proxyMode"`
+	plan.Options
 	APIPort   int       `json:"apiPort"` // on 127.0.0.1 of the machine
 	BootID    string    `json:"bootID"`  // process ids of another boot mean nothing
 	Complete  bool      `json:"complete"`
@@ -32,7 +33,7 @@ type Process struct {
 
 // Lab is the plan that the state was made from.
 func (s *State) Lab() plan.Lab {
-	return plan.Lab{Name: s.Name, Nodes: s.Nodes, ProxyMode: s.ProxyMode}
+	return plan.Lab{Name: s.Name, Nodes: s.Nodes, ProxyMode: s.ProxyMode, Options: s.Options}
 }
 
 // Set records a process, replacing an earlier one of the same name.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/invar-lb/invar/test/lab/plan"
 	"github.com/invar-lb/invar/test/lab/proc"
 	"github.com/invar-lb/invar/test/lab/state"
 )
@@ -18,7 +19,10 @@ func TestSaveLoad(t *testing.T) {
 	if _, err := state.Load(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load of a missing file: %v, want %v", err, fs.ErrNotExist)
 	}
-	want := &state.State{Name: "lab", Nodes: 3, ProxyMode: "ipvs", APIPort: 1234, BootID: "b", Complete: true}
+	want := &state.State{
+		Name: "lab", Nodes: 3, ProxyMode: "ipvs", Options: plan.Options{Audit: "metallb-system", FeatureGates: "WatchList=false"},
+		APIPort: 1234, BootID: "b", Complete: true,
+	}
 	want.Set(state.Process{Name: "etcd", Host: "control-plane"})
 	want.Set(state.Process{Name: "kubelet", Host: "node1", Identity: proc.Identity{PID: 2, Start: 3}})
 	want.Set(state.Process{Name: "etcd", Host: "control-plane", Identity: proc.Identity{PID: 7, Start: 8}})
