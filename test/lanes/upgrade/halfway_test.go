@@ -31,7 +31,6 @@ func TestMetalLBHalfWay(t *testing.T) {
 		all, noise := w.end(t, h.Name+" from MetalLB to Invar")
 		wantShort(t, all, noise)
 	}
-	ready(t)
 	wantKept(t, addrs)
 	wantOnly(t, thisInvar(t))
 	wantConditions(t, addrs)

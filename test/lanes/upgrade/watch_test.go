@@ -120,7 +120,7 @@ type seen struct {
 	outage  time.Duration // the longest time in which all failed
 	silence time.Duration // the longest time without an answer to ARP
 	second  time.Duration // the longest time in which two hosts answered
-	holders []string      // who answered, in order, with the time at which that began
+	holders []string      // who answered, in order, and since when
 }
 
 // end waits until nothing fails any more, ends the watching, logs a table of what was seen and returns it.
@@ -158,9 +158,10 @@ func see(attempts []cluster.Attempt, asked []time.Time, replies []cluster.Sighti
 			s.resets++
 		}
 	}
-	for _, span := range spans {
-		s.holders = append(s.holders, fmt.Sprintf("%s@%.1f-%.1fs", nodeOf(span.MAC), span.First.Sub(begin.Round(0)).Seconds(),
-			span.Last.Sub(begin.Round(0)).Seconds()))
+	for i, span := range spans {
+		if i == 0 || spans[i-1].MAC != span.MAC { // and not a pause of the machine
+			s.holders = append(s.holders, fmt.Sprintf("%s@%.1fs", nodeOf(span.MAC), span.First.Sub(begin.Round(0)).Seconds()))
+		}
 	}
 	return s
 }
