@@ -19,7 +19,7 @@ import (
 // has found an address in use asks again the first time.
 const pause = 15 * time.Second
 
-// TestMetalLBHalfWay replaces MetalLB's speakers one after the other, with a pause after each, and puts them back so.
+// TestMetalLBHalfWay replaces MetalLB's speakers one after the other, with a pause after each.
 func TestMetalLBHalfWay(t *testing.T) {
 	install(t, metalLB(t))
 	addrs := services(t)
@@ -30,11 +30,12 @@ func TestMetalLBHalfWay(t *testing.T) {
 		time.Sleep(pause)
 		all, noise := w.end(t, h.Name+" from MetalLB to Invar")
 		wantShort(t, all, noise)
+		wantOne(t, all)
 	}
 	wantKept(t, addrs)
 	wantOnly(t, thisInvar(t))
 	wantConditions(t, addrs)
-	wantNoConflicts(t)
+	wantNoConflicts(t, addrs)
 }
 
 // replaceSpeaker deletes the speaker's pod of a node and waits until another one is ready.

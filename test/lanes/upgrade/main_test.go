@@ -119,10 +119,14 @@ func ready(t *testing.T) {
 	}
 }
 
-// install installs r with the sample's pool, and removes all that is in its namespace after the test.
+// install installs r with the sample's pool, and removes all that is in its namespace after the test. The Events of an earlier test
+// are forgotten.
 func install(t *testing.T, r release) {
 	t.Helper()
 	t.Cleanup(func() { remove(t) })
+	if _, err := lab.Kubectl(t.Context(), "-n", clustertest.Namespace, "delete", "events", "--all"); err != nil {
+		t.Fatal(err)
+	}
 	apply(t, r)
 	if err := lab.Apply(t.Context(), "config/samples/layer2.yaml"); err != nil {
 		t.Fatal(err)
