@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The last commit before speakers told the controller what they announce: it has a message of the gossip less.
-from=${FROM:-07a411f}
+from=${FROM:-07a411fde86206633a9605fa15561c2e06c2fe1a}
 metallb=go.universe.tf/metallb@v0.12.1
 metallb_sum=h1:zHaGPnfnQUHBRf4LD6ISyvklnGbkPftuyAvU/41CuBg=
 out=bin/lanes/upgrade
