@@ -255,6 +255,22 @@ func eligible(addrs []election.Address, nodes []string) []election.Address {
 	return out
 }
 
+// TestRankIsFixed: speakers of all versions must rank alike, or they would give an address to two nodes.
+func TestRankIsFixed(t *testing.T) {
+	for _, tt := range []struct {
+		addr, node string
+		want       uint64
+	}{
+		{"192.168.1.160", "node1", 17173580826111435703},
+		{"192.168.1.160", "node2", 271259197322009731},
+		{"fd00:1::160", "node1", 13663150764956326598},
+	} {
+		if got := election.Rank(addr(tt.addr), tt.node); got != tt.want {
+			t.Errorf("%s gives %s the place %d, want %d", tt.addr, tt.node, got, tt.want)
+		}
+	}
+}
+
 // TestRankSpreads makes sure that names that differ in one letter are not ranked alike by all addresses.
 func TestRankSpreads(t *testing.T) {
 	first := map[string]int{}

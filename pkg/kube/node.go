@@ -76,12 +76,22 @@ type Speaker struct {
 	Addr netip.Addr
 }
 
-// ReadySpeakers returns the ready endpoints of an informer made by ServiceSlices, sorted by node.
+// ReadySpeakers returns the ready endpoints of an informer made by ServiceSlices, sorted by node. A Service that publishes addresses
+// that are not ready calls them all so.
 func ReadySpeakers(inf cache.SharedIndexInformer) []Speaker {
+	return speakers(inf, func(c discoveryv1.EndpointConditions) bool { return c.Ready == nil || *c.Ready })
+}
+
+// ServingSpeakers returns those endpoints whose pods are ready, also if they are about to end.
+func ServingSpeakers(inf cache.SharedIndexInformer) []Speaker {
+	return speakers(inf, func(c discoveryv1.EndpointConditions) bool { return c.Serving == nil || *c.Serving })
+}
+
+func speakers(inf cache.SharedIndexInformer, wanted func(discoveryv1.EndpointConditions) bool) []Speaker {
 	var out []Speaker
 	for _, slice := range List[discoveryv1.EndpointSlice](inf) {
 		for _, e := range slice.Endpoints {
-			if e.NodeName == nil || e.Conditions.Ready != nil && !*e.Conditions.Ready {
+			if e.NodeName == nil || !wanted(e.Conditions) {
 				continue
 			}
 			for _, s := range e.Addresses {

@@ -42,6 +42,15 @@ func (a *Announcer) SetPeers(macs map[MAC]string) {
 	a.know(a.guard.own, maps.Clone(macs))
 }
 
+// SetHurry says whether those who have a tentative address are about to give it up; it may be called at any time. Then it is probed
+// for again each 250 ms, or if it is one of more than 250 addresses, each millisecond for each of them, instead of after ten seconds
+// and more.
+func (a *Announcer) SetHurry(hurry bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.herald.probe(a.guard.hasten(hurry, time.Now()))
+}
+
 // know tells the guard who is not foreign. The caller holds a.mu.
 func (a *Announcer) know(own map[MAC]bool, peers map[MAC]string) {
 	begin, changed := a.guard.know(own, peers, time.Now())

@@ -196,6 +196,65 @@ func TestProbeAnswered(t *testing.T) {
 	}
 }
 
+// TestHurry: whoever has the address is about to give it up.
+func TestHurry(t *testing.T) {
+	inLab(t, Config{}, func(l *lab) {
+		probe := "probe " + vip.String() + " eth0"
+		l.tentative(vip)
+		l.sight("eth0", vip, stranger, responder.Claim)
+		l.pass(time.Second)
+		l.forget()
+
+		t.Log("a pause that is under way ends")
+		l.SetHurry(true)
+		l.wantSent(probe)
+		for range 100 {
+			l.sight("eth0", vip, stranger, responder.Claim)
+			l.pass(249 * ms)
+			l.wantSent()
+			l.SetHurry(true) // the same again begins nothing
+			l.pass(ms)
+			l.wantSent(probe)
+		}
+
+		t.Log("it gives the address up")
+		l.pass(449 * ms)
+		l.wantFree()
+		l.pass(ms)
+		l.wantFree(vip)
+		l.wantConflicts()
+		l.forget()
+
+		t.Log("no hurry any more")
+		l.sight("eth0", vip, stranger, responder.Claim)
+		l.SetHurry(false)
+		l.pass(250 * ms)
+		l.wantSent(probe)
+		l.sight("eth0", vip, stranger, responder.Claim)
+		l.pass(9999 * ms)
+		l.wantSent()
+		l.pass(ms)
+		l.wantSent(probe)
+	})
+}
+
+// TestHurryOfMany: the more addresses there are, the longer is the pause of each.
+func TestHurryOfMany(t *testing.T) {
+	for _, tt := range []struct {
+		addresses int
+		want      time.Duration
+	}{{1, 250 * ms}, {250, 250 * ms}, {1000, time.Second}, {20000, 10 * time.Second}} {
+		g := newGuard(0, 1)
+		g.hasten(true, epoch)
+		for i := range tt.addresses {
+			g.watches[netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})] = new(watch)
+		}
+		if got := g.after(0); got != tt.want {
+			t.Errorf("%d addresses: a pause of %s, want %s", tt.addresses, got, tt.want)
+		}
+	}
+}
+
 // TestProbeInterfaces: an address is free only if all interfaces that would carry it have been probed.
 func TestProbeInterfaces(t *testing.T) {
 	inLab(t, Config{}, func(l *lab) {

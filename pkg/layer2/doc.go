@@ -23,7 +23,8 @@
 // would carry it, and not answered. A round is three probes 150 ms apart and one more such pause. If nobody was heard of
 // on any interface the address is free ([Announcer.Free]); that is made sure of again every ten seconds until the address
 // is claimed or not desired any more. If somebody has it, or probes for it too, there is a conflict, and the next round
-// comes after 10 s, then 20, 40, and from then on 60 s (RFC 5227 section 2.1.1, RFC 4862 section 5.4). A round that can't
+// comes after 10 s, then 20, 40, and from then on 60 s (RFC 5227 section 2.1.1, RFC 4862 section 5.4), or much sooner if those who
+// have addresses are known to be about to give them up ([Announcer.SetHurry]). A round that can't
 // prove anything is repeated: a probe could not be sent, or more was said on the LAN than could be listened to. When an
 // interface comes, goes, changes or loses its link, what was known is not known any more. Probes share the pace of the
 // gratuitous frames, and give way to first announcements: a failover, which never probes, does not wait for them.

@@ -17,6 +17,10 @@ const (
 	// RFC 5227's RATE_LIMIT_INTERVAL.
 	retryMin = 10 * time.Second
 	retryMax = 60 * time.Second
+	// retrySoon is that pause in a hurry, and retryEach what it is at least for each address: a thousand that are probed for at once
+	// make a thousand frames a second.
+	retrySoon = 250 * time.Millisecond
+	retryEach = time.Millisecond
 	// stale is the age at which a silent round of probes must be repeated: somebody may have come since.
 	stale = 10 * time.Second
 	// retrySpoiled is the pause after a round that proves nothing: a probe was not sent, or a sighting may have been lost.
@@ -37,6 +41,7 @@ type guard struct {
 	peers   map[netif.MAC]string
 	watches map[netip.Addr]*watch
 	rounds  uint64 // how many have been planned
+	hurry   bool   // who has a tentative address is about to give it up
 }
 
 // watch is the state of one address.
@@ -263,8 +268,34 @@ func (g *guard) giveWay(addr netip.Addr, w *watch, now time.Time) []round {
 		return nil
 	}
 	w.free = false
-	w.pause = min(max(2*w.pause, retryMin), retryMax)
+	w.pause = g.after(w.pause)
 	return g.begin(addr, w, now.Add(w.pause))
+}
+
+// after returns the pause to be made after a sighting, given the one before; 0: there was none.
+func (g *guard) after(pause time.Duration) time.Duration {
+	if g.hurry {
+		return min(max(retrySoon, time.Duration(len(g.watches))*retryEach), retryMin)
+	}
+	return min(max(2*pause, retryMin), retryMax)
+}
+
+// hasten begins or ends the hurry. It returns the rounds that need not wait any longer.
+func (g *guard) hasten(hurry bool, now time.Time) (begin []round) {
+	if hurry == g.hurry {
+		return nil
+	}
+	g.hurry = hurry
+	if !hurry {
+		return nil
+	}
+	for addr, w := range g.watches {
+		if w.tentative && w.pause > 0 && w.at.After(now) {
+			w.pause = g.after(w.pause)
+			begin = append(begin, g.begin(addr, w, now)...)
+		}
+	}
+	return begin
 }
 
 // know replaces the MACs that are not foreign. Conflicts with them end. It returns the rounds that begin because of that,

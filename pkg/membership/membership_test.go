@@ -82,6 +82,9 @@ func TestDeriveKey(t *testing.T) {
 	if len(a) != 32 || bytes.Equal(a, b) || !bytes.Equal(a, key(t, "one")) {
 		t.Errorf("keys %x and %x: want 32 bytes each, different, and the same for the same secret", a, b)
 	}
+	if got := fmt.Sprintf("%x", key(t, "secret")); got != keyOfSecret {
+		t.Errorf("the key of %q is %s, want %s, as other versions have it", "secret", got, keyOfSecret)
+	}
 	if _, err := DeriveKey(nil); err == nil {
 		t.Error("an empty secret gives a key")
 	}
@@ -282,7 +285,7 @@ func TestMeta(t *testing.T) {
 			t.Errorf("after encoding and decoding: %v, (-want +got):\n%s", err, diff)
 		}
 	}
-	for _, b := range []string{"", "\x02", `{"v":1,"announcing":true}`} {
+	for _, b := range []string{"", "\x02", "\x01\x01", "\x20\x01", `{"v":1,"announcing":true}`} {
 		if got, err := decodeMeta([]byte(b)); err == nil {
 			t.Errorf("%q is understood as %+v", b, got)
 		}

@@ -20,8 +20,13 @@ type Meta struct {
 // it has to fit in a datagram.
 const MaxCarry = 400
 
-// metaVersion is the first byte of an encoded Meta; a byte of flags follows, and then Carry.
-const metaVersion = 2
+// metaVersion is the first byte of an encoded Meta; a byte of flags follows, and then Carry. Versions up to metaCompatible begin like
+// this one, so that speakers of two releases understand each other during a rollout: they may add flags, and say what is more in the
+// report. One that takes a greater number breaks with that.
+const (
+	metaVersion    = 2
+	metaCompatible = 31
+)
 
 const (
 	flagAnnouncing = 1 << iota
@@ -42,13 +47,13 @@ func encodeMeta(m Meta) []byte {
 	return append([]byte{metaVersion, flags}, m.Carry...)
 }
 
-// decodeMeta reads what encodeMeta wrote. Flags that a later version may have added are ignored.
+// decodeMeta reads what encodeMeta wrote, here or in a later version. Flags that this one does not know are ignored.
 func decodeMeta(b []byte) (Meta, error) {
 	if len(b) < 2 {
 		return Meta{}, errTruncated
 	}
-	if b[0] != metaVersion {
-		return Meta{}, fmt.Errorf("metadata has version %d, want %d", b[0], metaVersion)
+	if b[0] < metaVersion || b[0] > metaCompatible {
+		return Meta{}, fmt.Errorf("metadata has version %d, want %d to %d", b[0], metaVersion, metaCompatible)
 	}
 	has := func(flag byte) bool { return b[1]&flag != 0 }
 	return Meta{

@@ -61,6 +61,9 @@ const (
 	cutAll = cutMACs | cutNames | cutPrefixes
 )
 
+// flagsAll are the flags of the binary form: working, and what did not fit.
+const flagsAll = 1 | cutAll<<1
+
 // Abilities returns what s can carry, without the interfaces in failed, by index. All names and subnets are in it if
 // they fit into [MaxAbilities]. If not, only those that matter are: the given names of interfaces (which some pool allows)
 // and subnets with addresses of the given ranges (which some pool has). If these don't fit either, MACs come first, then
@@ -185,8 +188,13 @@ func (a Abilities) sorted() []subnet {
 	return slices.SortedFunc(maps.Keys(a.prefixes), subnet.compare)
 }
 
-// The first byte of the binary form: other forms may come.
-const abilitiesVersion = 1
+// abilitiesVersion is the first byte of the binary form. Versions up to abilitiesCompatible begin like this one, so that nodes of two
+// releases understand each other during a rollout: they may add flags, and more after the lists. One that takes a greater number
+// breaks with that.
+const (
+	abilitiesVersion    = 1
+	abilitiesCompatible = 31
+)
 
 // Bits of a prefix in the binary form.
 const (
@@ -241,18 +249,23 @@ func appendPrefix(b []byte, p subnet, works bool) []byte {
 // errAbilities is why a text is not what marshal writes.
 var errAbilities = errors.New("malformed")
 
-// ParseAbilities reads what [Abilities.MarshalBinary] wrote. It accepts nothing else.
+// ParseAbilities reads what [Abilities.MarshalBinary] wrote, here or in a later version, of which it takes what it knows. It accepts
+// nothing else.
 func ParseAbilities(b []byte) (Abilities, error) {
 	switch {
 	case len(b) == 0:
 		return Abilities{}, fmt.Errorf("parse abilities: empty")
-	case b[0] != abilitiesVersion:
+	case b[0] < abilitiesVersion || b[0] > abilitiesCompatible:
 		return Abilities{}, fmt.Errorf("parse abilities: version %d is not supported", b[0])
 	case len(b) > MaxAbilities:
 		return Abilities{}, fmt.Errorf("parse abilities: %d bytes, more than %d", len(b), MaxAbilities)
 	}
 	r := reader{rest: b[1:]}
 	a := r.abilities()
+	if b[0] > abilitiesVersion { // without what it may have added
+		b = slices.Concat([]byte{abilitiesVersion, b[1] & flagsAll}, b[2:len(b)-len(r.rest)])
+		r.rest = nil
+	}
 	if r.bad || len(r.rest) > 0 || !bytes.Equal(a.marshal(), b) {
 		return Abilities{}, fmt.Errorf("parse abilities: %w", errAbilities)
 	}

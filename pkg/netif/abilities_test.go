@@ -248,7 +248,7 @@ func FuzzAbilities(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := a.marshal(); string(again) != string(b) {
+		if again := a.marshal(); b[0] == abilitiesVersion && string(again) != string(b) {
 			t.Fatalf("%x became %x", b, again)
 		}
 		a.CanCarry(netip.MustParseAddr("10.0.0.1"), nil)
@@ -257,11 +257,33 @@ func FuzzAbilities(f *testing.F) {
 	})
 }
 
+// TestAbilitiesOfOthers fixes the binary form: nodes of another release must understand it, and this one understands theirs.
+func TestAbilitiesOfOthers(t *testing.T) {
+	want := NewSnapshot(host(2, "eth0", Eligible, "192.168.1.5/24")).Abilities(nil, nil, nil)
+	const text = "\x01\x01\x00\x01\x02\x00\x00\x00\x00\x02\x00\x01\x04eth0\x00\x01\x04\x18\xc0\xa8\x01"
+	if got := string(want.marshal()); got != text {
+		t.Errorf("%s is\n%q, want\n%q", want, got, text)
+	}
+	for name, b := range map[string]string{
+		"this":                      text,
+		"a later one":               "\x02" + text[1:],
+		"a later one with a flag":   "\x02\x81" + text[2:],
+		"a later one with more":     "\x1f" + text[1:] + "more",
+		"a later one with all that": "\x1f\x81" + text[2:] + "\x00\x00",
+	} {
+		if got, err := ParseAbilities([]byte(b)); err != nil || !got.Equal(want) {
+			t.Errorf("%s: got %s, %v, want %s", name, got, err, want)
+		}
+	}
+}
+
 func TestParseAbilitiesErrors(t *testing.T) {
 	good := NewSnapshot(host(2, "eth0", Eligible, "192.168.1.5/24")).Abilities(nil, nil, nil).marshal()
 	for name, b := range map[string][]byte{
 		"empty":         {},
-		"version":       append([]byte{9}, good[1:]...),
+		"version 0":     append([]byte{0}, good[1:]...),
+		"version 32":    append([]byte{32}, good[1:]...),
+		"a later list":  append([]byte{2}, good[1:len(good)-1]...),
 		"flags":         append([]byte{1, 0x81}, good[2:]...),
 		"cut short":     good[:len(good)-1],
 		"too much":      append(slices.Clone(good), 0),

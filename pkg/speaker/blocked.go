@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/invar-lb/invar/pkg/kube"
@@ -36,6 +37,21 @@ func (s *Speaker) ready() []membership.Peer {
 		}
 	}
 	return peers
+}
+
+// strangerMemory is for how long what is heard on the LAN may come from a speaker that has just gone.
+const strangerMemory = 5 * time.Second
+
+// strangers reports whether there are speakers, or were a moment ago, that serve as Kubernetes says and that are no members: those
+// that are being replaced by this version, such as MetalLB's, which answer without claims. If so, it may soon be over.
+func (s *Speaker) strangers(members []membership.Peer, now time.Time) bool {
+	for _, sp := range kube.ServingSpeakers(s.peerSlices) {
+		if sp.Node != s.cfg.Node && sp.Addr.Is4() == s.cfg.BindAddr.Is4() &&
+			!slices.ContainsFunc(members, func(p membership.Peer) bool { return p.Addr == sp.Addr }) {
+			s.strange = now.Add(strangerMemory)
+		}
+	}
+	return now.Before(s.strange)
 }
 
 // noteBlocked tells loudly when the speakers turn out to be blocked, and when they are not any more.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"regexp"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -19,9 +20,9 @@ const eventConflict = "AddressConflict"
 func ParseExclude(text string) ([]*regexp.Regexp, error) { return layer2.ParseExclude(text) }
 
 // reportConflicts tells users, peers and the controller about hosts that use addresses of the cluster. While the speakers are
-// blocked it tells nothing new: a peer counts as a stranger then.
+// blocked, or some are no members, it tells nothing new: one of them looks like a host outside the cluster.
 func (s *Speaker) reportConflicts(f facts) {
-	if s.blocked.now {
+	if s.blocked.now || time.Now().Before(s.strange) {
 		return
 	}
 	now := map[netip.Addr]layer2.MAC{}

@@ -91,6 +91,7 @@ type Speaker struct {
 	draining  bool
 	lonely    bool // no peer is a member, though some are ready
 	blocked   blockage
+	strange   time.Time               // until then, who has an address may be a speaker that is no member: see strangers
 	announced map[announced]time.Time // since when
 	peers     []membership.Peer       // that lived when this speaker looked last
 	moves     moves

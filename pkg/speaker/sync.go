@@ -33,6 +33,9 @@ func (s *Speaker) sync() {
 	if s.lonely { // nobody tells when a peer begins to answer on the wire
 		s.again = earlier(s.again, time.Now().Add(lonelyEvery))
 	}
+	if time.Now().Before(s.strange) {
+		s.again = earlier(s.again, s.strange)
+	}
 	s.act(f, d)
 }
 
@@ -40,6 +43,7 @@ func (s *Speaker) sync() {
 func (s *Speaker) look() (facts, election.View) {
 	members := s.members.Peers()
 	peers, blocked := s.present(members)
+	s.announcer.SetHurry(s.strangers(members, time.Now()))
 	s.peers = peers
 	s.cfg.Metrics.members.Set(float64(len(peers)))
 	in := s.inputs(peers)

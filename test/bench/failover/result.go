@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -91,13 +90,13 @@ func evaluate(k kind, t times, attempts []cluster.Attempt, asked []time.Time, re
 		i = len(rest)
 	}
 	gap, _ := cluster.Outage(rest[:i])
-	silence := answerGap(asked, replies, t.undo)
+	silence := cluster.AnswerGap(asked, replies, t.undo)
 	if k.answers {
 		gap = silence
 	}
 	return line{Failover: milliseconds(gap), lineOfOne: &lineOfOne{
 		Failed: failures(rest[:i]), FailedOnReturn: failures(rest[i:]), Straddled: straddled,
-		AnswerGap: milliseconds(silence), Duplicate: milliseconds(duplicate(spansOf(replies))),
+		AnswerGap: milliseconds(silence), Duplicate: milliseconds(cluster.Duplicate(cluster.Spans(replies))),
 	}}
 }
 
@@ -125,55 +124,4 @@ func straddled(attempts []cluster.Attempt, most int) (rest []cluster.Attempt, n 
 		return attempts, 0
 	}
 	return rest, n
-}
-
-// answerGap returns the longest time from a request to the next answer, of those that had been asked since the answer before.
-// Requests after the end don't count. A request nobody was there to make, on a machine that is busy, makes no gap.
-func answerGap(asked []time.Time, replies []cluster.Sighting, end time.Time) (gap time.Duration) {
-	for i := 1; i < len(replies); i++ {
-		q, _ := slices.BinarySearchFunc(asked, replies[i-1].At, func(a, b time.Time) int {
-			return cmp.Or(a.Compare(b), -1) // the first one after
-		})
-		if q < len(asked) && asked[q].Before(end) {
-			gap = max(gap, replies[i].At.Sub(asked[q]))
-		}
-	}
-	return gap
-}
-
-// span is a time in which a MAC answered without a lapse.
-type span struct {
-	mac         string
-	first, last time.Time
-}
-
-// spansOf returns the spans of all MACs, in the order in which they began. Replies are in the order of their times.
-func spansOf(replies []cluster.Sighting) (spans []span) {
-	current := map[string]int{}
-	for _, r := range replies {
-		if i, ok := current[r.MAC]; ok && r.At.Sub(spans[i].last) <= lapse {
-			spans[i].last = r.At
-			continue
-		}
-		current[r.MAC] = len(spans)
-		spans = append(spans, span{r.MAC, r.At, r.At})
-	}
-	return spans
-}
-
-// duplicate returns the longest time in which two MACs answered.
-func duplicate(spans []span) (longest time.Duration) {
-	for i, a := range spans {
-		for _, b := range spans[i+1:] {
-			if b.mac == a.mac {
-				continue
-			}
-			begin, end := b.first, a.last // b began later
-			if b.last.Before(end) {
-				end = b.last
-			}
-			longest = max(longest, end.Sub(begin))
-		}
-	}
-	return longest
 }

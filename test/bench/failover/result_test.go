@@ -73,8 +73,8 @@ func TestDuplicate(t *testing.T) {
 		{name: "a lapse", replies: merge(replies("a", 0, 500), replies("a", 751, 1000)), spans: 2},
 		{name: "almost a lapse", replies: merge(replies("a", 0, 500), replies("a", 750, 1000)), spans: 1},
 	} {
-		spans := spansOf(tt.replies)
-		if got := duplicate(spans); len(spans) != tt.spans || got != time.Duration(tt.want)*time.Millisecond {
+		spans := cluster.Spans(tt.replies)
+		if got := cluster.Duplicate(spans); len(spans) != tt.spans || got != time.Duration(tt.want)*time.Millisecond {
 			t.Errorf("%s: got %d spans, %s, want %d, %d ms", tt.name, len(spans), got, tt.spans, tt.want)
 		}
 	}
@@ -96,7 +96,7 @@ func TestAnswerGap(t *testing.T) {
 		},
 		{name: "a hole after the end", asked: every(0, 900), replies: merge(replies("a", 1, 601), replies("b", 801, 901)), want: 1},
 	} {
-		if got := answerGap(tt.asked, tt.replies, at(600)); got != time.Duration(tt.want)*time.Millisecond {
+		if got := cluster.AnswerGap(tt.asked, tt.replies, at(600)); got != time.Duration(tt.want)*time.Millisecond {
 			t.Errorf("%s: got %s, want %d ms", tt.name, got, tt.want)
 		}
 	}

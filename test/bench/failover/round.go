@@ -15,9 +15,6 @@ const (
 	settle = time.Second
 	// undecided is how long ago an attempt may have begun whose end is not known yet: more than it has time.
 	undecided = 400 * time.Millisecond
-	// lapse is for how long one who answers may be silent. It is longer than what a busy machine makes of 5 ms, and answers
-	// that are further apart count as two times of answering.
-	lapse = 250 * time.Millisecond
 )
 
 // watch is what the host on the LAN sees of the address.
@@ -79,15 +76,15 @@ func calm(attempts []cluster.Attempt) error {
 
 // only returns the one MAC that has answered for as long as settle, without a lapse, until now.
 func only(replies []cluster.Sighting, now time.Time) (string, error) {
-	spans := spansOf(replies)
+	spans := cluster.Spans(replies)
 	if len(spans) != 1 {
 		return "", fmt.Errorf("answered %d times, want one time of answers", len(spans))
 	}
 	s := spans[0]
-	if s.last.Sub(s.first) < settle || now.Sub(s.last) > lapse {
-		return "", fmt.Errorf("%s has answered for %s", s.mac, s.last.Sub(s.first))
+	if s.Last.Sub(s.First) < settle || now.Sub(s.Last) > cluster.Lapse {
+		return "", fmt.Errorf("%s has answered for %s", s.MAC, s.Last.Sub(s.First))
 	}
-	return s.mac, nil
+	return s.MAC, nil
 }
 
 // times are the moments of a round.
@@ -114,7 +111,7 @@ func (b *bench) round(ctx context.Context, k kind) (l line, err error) {
 		return line{}, err
 	}
 	attempts := w.prober.Since(t.fault)
-	asked, replies, err := w.asker.Since(t.fault.Add(-lapse))
+	asked, replies, err := w.asker.Since(t.fault.Add(-cluster.Lapse))
 	if err != nil {
 		return line{}, err
 	}
