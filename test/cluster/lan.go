@@ -30,10 +30,15 @@ func (c *Cluster) Do(host string, f func() error) error {
 	if err != nil {
 		return err
 	}
+	return inside(h.NetNS, f)
+}
+
+// inside runs f on a thread in the network namespace at path.
+func inside(path string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		done <- enter(h.NetNS, f)
+		done <- enter(path, f)
 	}()
 	return <-done
 }
