@@ -48,7 +48,7 @@ type Verdict struct {
 	WorstGap, WorstDuplicate time.Duration
 	// Gaps and Duplicates are the same for each kind of fault that allowed them; "" is none.
 	Gaps, Duplicates map[string]time.Duration
-	Noise            time.Duration // by how much all pauses of the machine together stretched what is allowed
+	Noise            time.Duration // for how long the machine paused, all pauses together
 }
 
 // Check holds a history against the promises.
@@ -60,9 +60,7 @@ func Check(h *History) Verdict {
 	c.checkServices()
 	c.checkFrames()
 	c.checkAttempts()
-	for _, n := range c.noise {
-		c.verdict.Noise += n.Lost
-	}
+	c.verdict.Noise = c.lost(interval{0, c.End})
 	slices.SortStableFunc(c.verdict.Violations, func(a, b Violation) int { return cmp.Compare(a.from, b.from) })
 	return c.verdict
 }
@@ -70,7 +68,8 @@ func Check(h *History) Verdict {
 type checker struct {
 	*History
 	windows []window
-	noise   []Pause
+	noise   []Pause       // in the order of their times
+	longest time.Duration // of them
 	owned   []ownership
 	moves   map[netip.Addr][]time.Duration
 	seen    map[view][]span
@@ -125,26 +124,39 @@ func (c *checker) findNoise() []Pause {
 		}
 	}
 	slices.SortFunc(noise, func(a, b Pause) int { return cmp.Compare(a.At, b.At) })
+	for _, p := range noise {
+		c.longest = max(c.longest, p.Lost)
+	}
 	return noise
 }
 
 // tolerance returns how long something may last that is over at once but for the machine: a lapse, and what the machine lost
 // then, or shortly before.
 func (c *checker) tolerance(i interval) time.Duration {
-	t := lapse
-	for _, n := range c.noiseIn(interval{i.from - time.Second, i.to}) {
-		t += n.Lost
+	return lapse + c.lost(interval{i.from - time.Second, i.to})
+}
+
+// lost returns for how long of i somebody was kept waiting for the processor. Pauses at the same time count once.
+func (c *checker) lost(i interval) time.Duration {
+	var pauses []interval
+	for _, p := range c.noiseIn(i) {
+		pauses = append(pauses, interval{p.At, p.At + p.Lost})
 	}
-	return t
+	return i.length() - i.outside(pauses)
 }
 
 func (c *checker) noiseIn(i interval) []Pause {
-	from := sort.Search(len(c.noise), func(n int) bool { return c.noise[n].At+c.noise[n].Lost > i.from })
-	to := from
-	for to < len(c.noise) && c.noise[to].At < i.to {
-		to++
+	from := sort.Search(len(c.noise), func(n int) bool { return c.noise[n].At > i.from-c.longest })
+	var in []Pause
+	for _, p := range c.noise[from:] {
+		if p.At >= i.to {
+			break
+		}
+		if p.At+p.Lost > i.from {
+			in = append(in, p)
+		}
 	}
-	return c.noise[from:to]
+	return in
 }
 
 // jolted reports whether the machine paused before a moment for long enough to make a live node look dead.

@@ -16,7 +16,8 @@ var (
 	vip, other = netip.MustParseAddr("192.168.1.160"), netip.MustParseAddr("192.168.1.161")
 
 	nodes = []Host{
-		{"node1", "node1", cluster.MAC{2, 0, 0, 0, 0, 1}}, {"node2", "node2", cluster.MAC{2, 0, 0, 0, 0, 2}},
+		{"node1", "node1", cluster.MAC{2, 0, 0, 0, 0, 1}},
+		{"node2", "node2", cluster.MAC{2, 0, 0, 0, 0, 2}},
 		{"node3", "node3", cluster.MAC{2, 0, 0, 0, 0, 3}},
 	}
 	client  = Host{cluster.Client, cluster.Client, cluster.MAC{2, 0, 0, 0, 0, 254}}
@@ -32,8 +33,6 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 type story struct {
 	History
 	holders []holding
-	service string
-	local   bool
 }
 
 // holding says that a node answers for vip in a time.
@@ -110,6 +109,12 @@ func TestCheck(t *testing.T) {
 			s.holders = []holding{{node: "node1", to: 20_000}, {node: "node1", from: 20_400, to: 60_000}}
 			s.Pauses = []Pause{{At: ms(18_000), Lost: ms(300)}}
 		}, []string{"nobody answered client", "nobody answered control-plane"}},
+		{"silence after many pauses at once", func(s *story) {
+			s.holders = []holding{{node: "node1", to: 20_000}, {node: "node1", from: 21_000, to: 60_000}}
+			for range 10 {
+				s.Pauses = append(s.Pauses, Pause{At: ms(20_000), Lost: ms(300)})
+			}
+		}, []string{"nobody answered client", "nobody answered control-plane"}},
 		{"failover in time", func(s *story) {
 			s.fault(Fault{Kind: "cable-cut", Node: "node1"})
 			s.holders = []holding{{node: "node1", to: 20_000}, {node: "node2", from: 20_300, to: 60_000}}
@@ -133,15 +138,18 @@ func TestCheck(t *testing.T) {
 		{"a part of a split LAN loses sight", func(s *story) {
 			s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
 			s.holders = []holding{
-				{node: "node1", to: 20_000}, {node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
-				{node: "node3", from: 24_000, to: 30_000, observer: cluster.Client}, {node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
+				{node: "node1", to: 20_000},
+				{node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
+				{node: "node3", from: 24_000, to: 30_000, observer: cluster.Client},
+				{node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
 			}
 		}, nil},
 		{"the greater part of a split LAN is late", func(s *story) {
 			s.fault(Fault{Kind: "partition", Apart: []string{"node1", controlPlane}})
 			s.holders = []holding{
 				{node: "node1", to: 60_000, observer: controlPlane},
-				{node: "node1", to: 20_000, observer: cluster.Client}, {node: "node2", from: 22_000, to: 60_000, observer: cluster.Client},
+				{node: "node1", to: 20_000, observer: cluster.Client},
+				{node: "node2", from: 22_000, to: 60_000, observer: cluster.Client},
 			}
 		}, []string{"nobody answered client"}},
 

@@ -93,7 +93,8 @@ func judge(h *History, r result) error {
 	for kind, d := range v.Duplicates {
 		progress("longest duplicate during %s: %d ms", or(kind, "no fault"), d.Milliseconds())
 	}
-	progress("%d frames, %d connections; the machine lost %s", len(h.Frames), len(h.Attempts), v.Noise.Round(time.Millisecond))
+	progress("%d frames, %d connections; the machine paused for %.1f of %.1f s", len(h.Frames), len(h.Attempts), v.Noise.Seconds(),
+		h.End.Seconds())
 	for _, violation := range v.Violations {
 		progress("VIOLATION: %s", violation)
 	}

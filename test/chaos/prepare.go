@@ -147,7 +147,7 @@ func (x *chaos) podsReady(ctx context.Context) error {
 		}
 		for _, d := range sets.Items {
 			if !daemonSetReady(d) {
-				return fmt.Errorf("DaemonSet %s is not ready: %+v", d.Name, d.Status)
+				return fmt.Errorf("daemonset %s is not ready: %+v", d.Name, d.Status)
 			}
 		}
 		deployments, err := x.Kube.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
@@ -156,7 +156,7 @@ func (x *chaos) podsReady(ctx context.Context) error {
 		}
 		for _, d := range deployments.Items {
 			if !deploymentReady(d) {
-				return fmt.Errorf("Deployment %s is not ready: %+v", d.Name, d.Status)
+				return fmt.Errorf("deployment %s is not ready: %+v", d.Name, d.Status)
 			}
 		}
 	}

@@ -28,6 +28,8 @@ const (
 	// tickInterval is how often a thread asks for the processor, and late how much too late it has to get it to be a pause.
 	tickInterval = 5 * time.Millisecond
 	late         = 20 * time.Millisecond
+	// lookInterval is how often is looked at how long the speakers have waited for a processor.
+	lookInterval = 100 * time.Millisecond
 )
 
 // recording keeps all that happens until it is stopped.
@@ -91,6 +93,9 @@ func (r *recording) begin(ctx context.Context) (err error) {
 	for cpu := range runtime.NumCPU() {
 		r.workers.Go(func() { r.watchPauses(ctx, cpu) })
 	}
+	for _, h := range r.cluster.Nodes() {
+		r.workers.Go(func() { r.watchSpeaker(ctx, h.Name) })
+	}
 	return r.watchServices(ctx)
 }
 
@@ -132,11 +137,41 @@ func (r *recording) watchPauses(ctx context.Context, cpu int) {
 		before := r.now()
 		time.Sleep(tickInterval)
 		if lost := r.now() - before - tickInterval; lost >= late {
-			r.mu.Lock()
-			r.pauses = append(r.pauses, Pause{At: before, Lost: lost, Where: "machine"})
-			r.mu.Unlock()
+			r.notePause(Pause{At: before, Lost: lost, Where: "machine"})
 		}
 	}
+}
+
+// watchSpeaker notes when a thread of a node's speaker waits for a processor.
+func (r *recording) watchSpeaker(ctx context.Context, node string) {
+	pid := 0
+	var before map[string]time.Duration
+	for at := r.now(); pause(ctx, lookInterval) == nil; at = r.now() {
+		after, err := cluster.WaitsOf(pid)
+		if err != nil {
+			before = nil
+			if pid, err = r.cluster.ProcessOn(node, "speaker"); err != nil {
+				pid = 0 // there is none at the moment
+			}
+			continue
+		}
+		var lost time.Duration
+		for thread, waited := range after {
+			if earlier, ok := before[thread]; ok {
+				lost = max(lost, waited-earlier)
+			}
+		}
+		before = after
+		if lost >= late {
+			r.notePause(Pause{At: at, Lost: lost, Where: node})
+		}
+	}
+}
+
+func (r *recording) notePause(p Pause) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pauses = append(r.pauses, p)
 }
 
 // watchServices notes every change of a Service.
