@@ -17,6 +17,8 @@ const (
 	// lapse is for how long one who answers may be silent, and nobody calls it an outage: much longer than the pause between two
 	// questions, and shorter than any failover that matters.
 	lapse = 250 * time.Millisecond
+	// noticeable is the shortest silence that counts for the figures: a question may get lost, and answers come in a burst.
+	noticeable = 3 * askInterval
 	// jolt is the shortest pause of the machine that may make a node look dead: less than a speaker's patience on the wire.
 	jolt = 60 * time.Millisecond
 	// aftermath is for how long such a pause may have consequences.
@@ -359,7 +361,7 @@ func (c *checker) checkSilence(v view, d *dialogue) {
 			next = d.answered[n]
 		}
 		q, _ := slices.BinarySearch(d.asked, last.at+1)
-		if q < len(d.asked) && d.asked[q] < next.at && next.at-d.asked[q] > lapse {
+		if q < len(d.asked) && d.asked[q] < next.at && next.at-d.asked[q] > noticeable {
 			c.silence(v, interval{d.asked[q], next.at}, last.node, d.asked)
 		}
 		last = next
@@ -374,7 +376,7 @@ func (c *checker) silence(v view, all interval, holder string, asked []time.Dura
 		}
 		i := interval{max(all.from, postponed(c.windows, o.from+claim, claim)), min(all.to, o.to)}
 		i.to = lastAsked(asked, i)
-		if i.length() <= lapse {
+		if i.length() <= noticeable {
 			continue
 		}
 		match := c.matcher(v, i, holder)

@@ -9,7 +9,7 @@
 // The schedule of faults is a pure function of the seed and the length (schedule.go): a seed replays it, and `-plan` prints it. What
 // the faults meet is not repeated: a machine has its moods. A schedule is a sequence of rounds. In each, one to three faults of
 // different classes come, overlap and go; then all has to be ready again, as Kubernetes and the speakers see it, and after
-// [settle] more all must be right until the next round. Every kind of fault comes once before any comes again.
+// [settle] more all must be right until the next round. Kinds are dealt from a shuffled pack, so that all come about equally often.
 //
 // A run has nine Services that last: of both policies, with IPv4 and with both families, two that share an address, and one
 // (churn) whose pods come and go. The pods of all others are a DaemonSet's.
