@@ -139,6 +139,11 @@ soak: ## Keep both cores busy for MINUTES (30) beside a lab; print a line of JSO
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/soak -minutes $(MINUTES)
 
+.PHONY: chaos
+chaos: ## Break a lab in all ways for MINUTES (30), with SEED's schedule; print a line of JSON: promises that were broken (CLOCK=1: see go doc)
+	@$(MAKE) -s root-deps image lab >&2
+	@go run ./test/chaos -minutes $(MINUTES) -seed '$(SEED)' $(if $(CLOCK),-clock)
+
 .PHONY: root-deps
 root-deps:
 	@hack/require-root.sh

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mdlayher/arp"
@@ -168,12 +169,27 @@ func (t *tap) prepare() error {
 	if err != nil {
 		return err
 	}
-	var errs [2]error
-	err = raw.Control(func(fd uintptr) {
-		errs[0] = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
-		errs[1] = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, tapBuffer)
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = stamped(int(fd)) })
+	return errors.Join(err, failed, t.conn.SetPromiscuous(true))
+}
+
+// stamped has a packet socket tell when the kernel got each frame, and gives it a large buffer.
+func stamped(fd int) error {
+	return errors.Join(
+		os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)),
+		os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, tapBuffer)),
+	)
+}
+
+// receive waits for a frame, its control messages, and the address of its interface.
+func receive(raw syscall.RawConn, buf, oob []byte) (n, oobn int, from unix.Sockaddr, err error) {
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, oobn, _, from, failed = unix.Recvmsg(int(fd), buf, oob, 0)
+		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
 	})
-	return errors.Join(err, errs[0], errs[1], t.conn.SetPromiscuous(true))
+	return n, oobn, from, errors.Join(err, failed)
 }
 
 // read notes what comes until the socket is closed or fails.
@@ -182,12 +198,7 @@ func (t *tap) read() {
 	raw, err := t.conn.SyscallConn()
 	for buf, oob := make([]byte, 2048), make([]byte, 128); err == nil; {
 		var n, oobn int
-		var failed error
-		err = raw.Read(func(fd uintptr) bool {
-			n, oobn, _, _, failed = unix.Recvmsg(int(fd), buf, oob, 0)
-			return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
-		})
-		if err = errors.Join(err, failed); err == nil {
+		if n, oobn, _, err = receive(raw, buf, oob); err == nil {
 			err = t.note(buf[:n], oob[:oobn])
 		}
 	}

@@ -52,11 +52,16 @@ type Prober struct {
 
 // Probe starts a Prober that connects from host to addr.
 func (c *Cluster) Probe(host string, addr netip.AddrPort) *Prober {
+	return c.ProbeEvery(host, addr, probeInterval)
+}
+
+// ProbeEvery is Probe with another interval.
+func (c *Cluster) ProbeEvery(host string, addr netip.AddrPort, interval time.Duration) *Prober {
 	p := &Prober{port: &c.port, stop: make(chan struct{})}
 	starts := make(chan time.Time)
 	p.workers.Go(func() {
 		defer close(starts)
-		tick := time.NewTicker(probeInterval)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {
@@ -68,7 +73,7 @@ func (c *Cluster) Probe(host string, addr netip.AddrPort) *Prober {
 		}
 	})
 	// Each worker is a thread in the host's network. There are enough of them for all attempts to time out at once.
-	for range probeTimeout / probeInterval * 2 {
+	for range max(1, probeTimeout/interval) * 2 {
 		p.workers.Go(func() { _ = c.Do(host, func() error { p.work(addr, starts); return nil }) })
 	}
 	return p

@@ -40,6 +40,25 @@ func (c *Cluster) PodUID(ctx context.Context, namespace, labels, node string) (s
 // ProcessOf finds the process of a pod that has the given command name; it asks nobody but this machine. Its cgroup tells whose it is: the pod's UID is in the
 // path, and no other lab has that.
 func ProcessOf(podUID, command string) (int, error) {
+	pid, err := processIn(podUID, command)
+	if err == nil && pid == 0 {
+		err = fmt.Errorf("pod %s has no process named %s", podUID, command)
+	}
+	return pid, err
+}
+
+// ProcessOn finds a process on a host by its command name, of a pod or not; it asks nobody but this machine. It is an error if
+// there is none.
+func (c *Cluster) ProcessOn(host, command string) (int, error) {
+	pid, err := processIn("/lab-"+c.Name+"-"+host+"/", command)
+	if err == nil && pid == 0 {
+		err = fmt.Errorf("%s has no process named %s", host, command)
+	}
+	return pid, err
+}
+
+// processIn finds the process with a command name that is in a cgroup with the given part in its path; 0 if there is none.
+func processIn(cgroup, command string) (int, error) {
 	commands, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {
 		return 0, err
@@ -51,9 +70,9 @@ func ProcessOf(podUID, command string) (int, error) {
 		}
 		dir := filepath.Dir(file)
 		cgroups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if err == nil && strings.Contains(strings.ReplaceAll(string(cgroups), "_", "-"), podUID) {
+		if err == nil && strings.Contains(strings.ReplaceAll(string(cgroups), "_", "-"), cgroup) {
 			return strconv.Atoi(filepath.Base(dir))
 		}
 	}
-	return 0, fmt.Errorf("pod %s has no process named %s", podUID, command)
+	return 0, nil
 }

@@ -3,10 +3,12 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -64,6 +66,31 @@ func cpuTime(stat string) (time.Duration, error) {
 	user, err1 := strconv.ParseUint(fields[11], 10, 64)
 	system, err2 := strconv.ParseUint(fields[12], 10, 64)
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
+}
+
+// WaitsOf returns for how long each thread of a process, by its ID, has waited for a processor while it could have run, since it
+// started: the second field of /proc/PID/task/TID/schedstat, in nanoseconds (Documentation/scheduler/sched-stats of Linux).
+func WaitsOf(pid int) (map[string]time.Duration, error) {
+	threads, err := os.ReadDir(procFile(pid, "task"))
+	if err != nil {
+		return nil, fmt.Errorf("list threads of process %d: %w", pid, err)
+	}
+	waits := map[string]time.Duration{}
+	for _, t := range threads {
+		text, err := os.ReadFile(filepath.Join(procFile(pid, "task"), t.Name(), "schedstat"))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has just ended
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read waits of process %d: %w", pid, err)
+		}
+		var ran, waited time.Duration
+		if _, err := fmt.Sscan(string(text), &ran, &waited); err != nil {
+			return nil, fmt.Errorf("read waits of process %d: %q: %w", pid, text, err)
+		}
+		waits[t.Name()] = waited
+	}
+	return waits, nil
 }
 
 func procFile(pid int, name string) string { return filepath.Join("/proc", strconv.Itoa(pid), name) }

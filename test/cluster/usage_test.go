@@ -53,6 +53,9 @@ func TestUsage(t *testing.T) {
 	if m.Anon <= 0 || m.Now < m.Anon || m.Peak < m.Now {
 		t.Errorf("memory makes no sense: %+v", m)
 	}
+	if waits, err := WaitsOf(os.Getpid()); err != nil || len(waits) == 0 {
+		t.Errorf("waits of the threads: %v, %v", waits, err)
+	}
 	for begin := time.Now(); ; {
 		cpu, err := CPUOf(os.Getpid())
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/rig"
 )
 
 // controlPlane is the lab's host of that role.
@@ -80,7 +81,7 @@ func freezeControlPlane(ctx context.Context, b *bench) error {
 }
 
 func killSpeaker(ctx context.Context, b *bench, node string) error {
-	pid, err := b.PID(ctx, cluster.Namespace, speakerLabels, node, "speaker")
+	pid, err := b.PID(ctx, cluster.Namespace, rig.SpeakerLabels, node, "speaker")
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func killSpeaker(ctx context.Context, b *bench, node string) error {
 // deleteSpeaker deletes the speaker's pod and waits until it is gone. After a kill it makes the next one find a container
 // that kubelet will restart at once again, for kubelet waits ever longer before it restarts one that fails again.
 func deleteSpeaker(ctx context.Context, b *bench, node string) error {
-	_, err := b.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", speakerLabels,
+	_, err := b.Kubectl(ctx, "-n", cluster.Namespace, "delete", "pod", "-l", rig.SpeakerLabels,
 		"--field-selector", "spec.nodeName="+node, "--wait=true")
 	return err
 }

@@ -21,8 +21,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/invar-lb/invar/test/bench/internal/rig"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/rig"
 )
 
 // labName is the lab of the benchmark.

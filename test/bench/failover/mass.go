@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/invar-lb/invar/pkg/kube"
-	"github.com/invar-lb/invar/test/bench/internal/rig"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/rig"
 )
 
 // massSize is the number of addresses that one node holds.
@@ -121,7 +121,7 @@ func (m *mass) gathered(ctx context.Context, l *cluster.Listener) error {
 // announced returns nil if the node's speaker announces all addresses.
 func (m *mass) announced(ctx context.Context) error {
 	pods, err := m.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: speakerLabels, FieldSelector: "spec.nodeName=" + m.node.Name,
+		LabelSelector: rig.SpeakerLabels, FieldSelector: "spec.nodeName=" + m.node.Name,
 	})
 	if err != nil {
 		return fmt.Errorf("find the speaker of %s: %w", m.node.Name, err)

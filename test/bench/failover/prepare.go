@@ -12,12 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/invar-lb/invar/test/bench/internal/rig"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/rig"
 )
-
-// speakerLabels select the speakers' pods.
-const speakerLabels = "component=speaker"
 
 // service is the Service that connections go to.
 const service = "failover"
@@ -101,29 +98,5 @@ func (b *bench) check(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.together(ctx)
-}
-
-// together returns nil if each node has one speaker, and each of them sees all. A speaker that is dead doesn't tell; so this
-// also finds one whose death is not yet known to Kubernetes.
-func (b *bench) together(ctx context.Context) error {
-	pods, err := b.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{LabelSelector: speakerLabels})
-	if err != nil {
-		return fmt.Errorf("list speakers: %w", err)
-	}
-	nodes := len(b.Nodes())
-	if len(pods.Items) != nodes {
-		return fmt.Errorf("there are %d speakers, want %d", len(pods.Items), nodes)
-	}
-	want := fmt.Sprintf("invar_speaker_members %d", nodes)
-	for _, pod := range pods.Items {
-		lines, err := b.Metrics(ctx, pod.Name, "invar_speaker_members")
-		if err != nil {
-			return err
-		}
-		if len(lines) != 1 || lines[0] != want {
-			return fmt.Errorf("the speaker of %s says %v, want %q", pod.Spec.NodeName, lines, want)
-		}
-	}
-	return nil
+	return rig.Together(ctx, b.Cluster)
 }

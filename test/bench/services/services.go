@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/invar-lb/invar/test/bench/internal/rig"
+	"github.com/invar-lb/invar/test/cluster/rig"
 )
 
 // patience is how long all of it may take.

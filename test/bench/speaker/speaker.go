@@ -9,8 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/invar-lb/invar/pkg/kube"
-	"github.com/invar-lb/invar/test/bench/internal/rig"
 	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/rig"
 )
 
 // patience is how long the speaker may take until it announces all, and is quiet.

@@ -27,6 +27,11 @@ const usage = `lab runs a real Kubernetes cluster on this machine, every host of
   lab heal HOST                put it back
   lab freeze HOST              stop all processes and pods of the host, and cut its cable
   lab thaw HOST                let it go on
+  lab partition HOST...        split the LAN: these hosts on one side, all others on the other
+  lab unite                    make it whole again
+  lab kill HOST COMPONENT      end a component with SIGKILL: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
+                               or of a node kubelet, kube-proxy
+  lab start HOST COMPONENT     start it again
   lab load IMAGE.tar...        import images into the containerd of every node
 
 Every command takes --name NAME (default "lab", or $LAB_NAME); kubectl takes it before its own arguments.
@@ -72,6 +77,8 @@ func dispatch(ctx context.Context, name string, args []string, kubectl Kubectl) 
 		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig, "kubectl": kubectl.run, "exec": execute,
 		"cut": fault("cut", wire.Cut), "heal": fault("heal", wire.Heal),
 		"freeze": fault("freeze", cluster.Freeze), "thaw": fault("thaw", cluster.Thaw), "load": load,
+		"partition": partition, "unite": unite,
+		"kill": componentCommand("kill", cluster.Kill), "start": componentCommand("start", cluster.Start),
 		cluster.HoldCommand: hold, cluster.ForwardCommand: forward,
 	}
 	if name == "help" || name == "-h" || name == "--help" {
@@ -128,19 +135,29 @@ func parseNone(fs *flag.FlagSet, args []string) error {
 
 // parseHost parses the command line of a command about one host of a lab that is up.
 func parseHost(command string, args []string) (lab plan.Lab, h plan.Host, rest []string, err error) {
-	fs, name := newFlags(command)
-	positional, rest, err := parse(fs, args)
+	lab, positional, rest, err := parseUp(command, args)
 	if err != nil {
 		return lab, h, nil, err
 	}
 	if len(positional) != 1 {
 		return lab, h, nil, fmt.Errorf("name one host: %w", errUsage)
 	}
-	if lab, err = cluster.Load(*name); err != nil {
-		return lab, h, nil, err
-	}
 	h, err = lab.Host(positional[0])
 	return lab, h, rest, err
+}
+
+// parseUp parses the command line of a command about a lab that is up, with at least one positional argument.
+func parseUp(command string, args []string) (lab plan.Lab, positional, rest []string, err error) {
+	fs, name := newFlags(command)
+	positional, rest, err = parse(fs, args)
+	if err != nil {
+		return lab, nil, nil, err
+	}
+	if len(positional) == 0 {
+		return lab, nil, nil, fmt.Errorf("name a host: %w", errUsage)
+	}
+	lab, err = cluster.Load(*name)
+	return lab, positional, rest, err
 }
 
 func newProgress() *cluster.Progress { return cluster.NewProgress(os.Stderr) }

@@ -14,6 +14,7 @@ import (
 	"github.com/invar-lb/invar/test/lab/cluster"
 	"github.com/invar-lb/invar/test/lab/image"
 	"github.com/invar-lb/invar/test/lab/plan"
+	"github.com/invar-lb/invar/test/lab/wire"
 )
 
 func up(ctx context.Context, args []string) error {
@@ -126,6 +127,54 @@ func fault(name string, do func(context.Context, plan.Lab, plan.Host) error) fun
 	}
 }
 
+// componentCommand makes a command that does something to one component of a host.
+func componentCommand(
+	name string, do func(context.Context, plan.Lab, plan.Host, string, *cluster.Progress) error,
+) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		lab, positional, _, err := parseUp(name, args)
+		if err != nil {
+			return err
+		}
+		if len(positional) != 2 {
+			return fmt.Errorf("name one host and one component: %w", errUsage)
+		}
+		h, err := lab.Host(positional[0])
+		if err != nil {
+			return err
+		}
+		return do(ctx, lab, h, positional[1], newProgress())
+	}
+}
+
+func partition(ctx context.Context, args []string) error {
+	lab, names, _, err := parseUp("partition", args)
+	if err != nil {
+		return err
+	}
+	var hosts []plan.Host
+	for _, name := range names {
+		h, err := lab.Host(name)
+		if err != nil {
+			return err
+		}
+		hosts = append(hosts, h)
+	}
+	return wire.Partition(ctx, lab, hosts)
+}
+
+func unite(ctx context.Context, args []string) error {
+	fs, name := newFlags("unite")
+	if err := parseNone(fs, args); err != nil {
+		return err
+	}
+	lab, err := cluster.Load(*name)
+	if err != nil {
+		return err
+	}
+	return wire.Unite(ctx, lab)
+}
+
 func load(ctx context.Context, args []string) error {
 	fs, name := newFlags("load")
 	tars, _, err := parse(fs, args)
@@ -168,6 +217,9 @@ func printStatus(st cluster.Status) error {
 		cable := "in"
 		if h.Cut {
 			cable = "cut"
+		}
+		if h.Apart {
+			cable += ", apart"
 		}
 		if h.Frozen {
 			cable += ", frozen"

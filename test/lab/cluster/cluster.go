@@ -116,7 +116,7 @@ func (b *builder) dead() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.state.Processes {
-		if p.PID == 0 || p.Alive() {
+		if p.PID == 0 || p.Killed || p.Alive() {
 			continue
 		}
 		log, err := os.ReadFile(b.lab.LogFile(p.Name))

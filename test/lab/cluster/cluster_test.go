@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/invar-lb/invar/test/lab/plan"
 	"github.com/invar-lb/invar/test/lab/proc"
 	"github.com/invar-lb/invar/test/lab/state"
 )
@@ -62,6 +63,35 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestComponentOf(t *testing.T) {
+	lab := plan.Lab{Name: "nosuchlab", Nodes: 1}
+	for _, tt := range []struct {
+		host, component, process string // process: its name in the state, empty for an error
+	}{
+		{"control-plane", "etcd", "etcd"},
+		{"control-plane", "kube-apiserver", "kube-apiserver"},
+		{"control-plane", "kube-controller-manager", "kube-controller-manager"},
+		{"control-plane", "kube-scheduler", "kube-scheduler"},
+		{"node1", "kubelet", "kubelet-node1"},
+		{"node1", "kube-proxy", "kube-proxy-node1"},
+		{"node1", "etcd", ""},
+		{"control-plane", "kubelet", ""},
+		{"client", "kubelet", ""},
+	} {
+		h, err := lab.Host(tt.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := componentOf(lab, h, tt.component)
+		if (err != nil) != (tt.process == "") {
+			t.Errorf("%s of %s: %v, want error %t", tt.component, tt.host, err, tt.process == "")
+		}
+		if err == nil && (p.Name != tt.component || processName(h, p.Name) != tt.process) {
+			t.Errorf("%s of %s: %s, process %s, want process %s", tt.component, tt.host, p.Name, processName(h, p.Name), tt.process)
+		}
+	}
+}
+
 func TestDeadProcess(t *testing.T) {
 	me, err := proc.Identify(os.Getpid())
 	if err != nil {
@@ -70,14 +100,16 @@ func TestDeadProcess(t *testing.T) {
 	dead := proc.Identity{PID: me.PID, Start: me.Start + 1}
 	for _, tt := range []struct {
 		what string
-		id   proc.Identity
+		p    state.Process
 		want string
 	}{
-		{"about to be started", proc.Identity{}, ""},
-		{"running", me, ""},
-		{"ended", dead, "process etcd has ended"},
+		{"about to be started", state.Process{}, ""},
+		{"running", state.Process{Identity: me}, ""},
+		{"ended", state.Process{Identity: dead}, "process etcd has ended"},
+		{"killed", state.Process{Identity: dead, Killed: true}, ""},
 	} {
-		st := &state.State{Name: "nosuchlab", Processes: []state.Process{{Name: "etcd", Identity: tt.id}}}
+		tt.p.Name = "etcd"
+		st := &state.State{Name: "nosuchlab", Processes: []state.Process{tt.p}}
 		b := builder{lab: st.Lab(), state: st}
 		if err := b.dead(); (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.what, err, tt.want)

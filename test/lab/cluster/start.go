@@ -116,9 +116,9 @@ func (b *builder) startOnNode(h plan.Host, name string, argv []string) error {
 	if !ok {
 		return fmt.Errorf("find holder of %s: not recorded", h.Name)
 	}
-	_, err := b.start(h, name+"-"+h.Name, proc.Spec{Argv: argv, Netns: plan.NetnsPath(h.Netns), Join: hold.PID})
+	_, err := b.start(h, plan.HostProcess(name, h), proc.Spec{Argv: argv, Netns: plan.NetnsPath(h.Netns), Join: hold.PID})
 	return err
 }
 
 // holder is the name of the process that keeps a node's mount namespace.
-func holder(h plan.Host) string { return "node-" + h.Name }
+func holder(h plan.Host) string { return plan.HostProcess("node", h) }

@@ -30,6 +30,7 @@ type HostStatus struct {
 	IPv6      string    `json:"ipv6"`
 	Ready     bool      `json:"ready"` // node: condition Ready; control plane: /readyz; client: always
 	Cut       bool      `json:"cut"`
+	Apart     bool      `json:"apart"` // in the part of the LAN that a partition has split off
 	Frozen    bool      `json:"frozen"`
 }
 
@@ -58,12 +59,13 @@ func GetStatus(ctx context.Context, name string) (Status, error) {
 }
 
 func hostStatus(ctx context.Context, lab plan.Lab, h plan.Host, ready bool) HostStatus {
-	isCut, err := wire.IsCut(ctx, lab, h)
-	isCut = isCut || err != nil // no switch, no cable
+	port, err := wire.PortOf(ctx, lab, h)
+	port.Cut = port.Cut || err != nil // no switch, no cable
 	frozen, err := cgroup.Frozen(h.Cgroup)
 	return HostStatus{
 		Name: h.Name, Role: h.Role, Netns: plan.NetnsPath(h.Netns), Interface: plan.Interface, MAC: h.MAC,
-		IPv4: h.IPv4.String(), IPv6: h.IPv6.String(), Ready: ready, Cut: isCut, Frozen: frozen && err == nil,
+		IPv4: h.IPv4.String(), IPv6: h.IPv6.String(), Ready: ready, Cut: port.Cut, Apart: port.Apart,
+		Frozen: frozen && err == nil,
 	}
 }
 

@@ -29,8 +29,8 @@ type Options struct {
 	Images []string // docker-archive tars to load into every node besides the lab's own
 }
 
-// Up brings a lab up and returns when all its nodes are Ready. A healthy lab is left as it is, except that cables are
-// put back, frozen nodes thawed and images loaded; a lab that is half there is taken down first.
+// Up brings a lab up and returns when all its nodes are Ready. A healthy lab is left as it is, except that the LAN is made
+// whole, frozen nodes are thawed, killed components started and images loaded; a lab that is half there is taken down first.
 func Up(ctx context.Context, lab plan.Lab, opts Options, p *Progress) error {
 	if err := preflight(ctx, lab, opts.Repo, p); err != nil {
 		return err
@@ -98,17 +98,27 @@ func check(st *state.State) error {
 		return errors.New("a network namespace is gone")
 	}
 	for _, p := range st.Processes {
-		if !p.Alive() {
+		if !p.Alive() && !p.Killed {
 			return fmt.Errorf("process %s has ended", p.Name)
 		}
 	}
 	return nil
 }
 
-// mend undoes cuts and freezes that somebody forgot.
+// mend undoes partitions, cuts, freezes and kills that somebody forgot.
 func (b *builder) mend(ctx context.Context) error {
+	if err := wire.Unite(ctx, b.lab); err != nil {
+		return err
+	}
+	if err := b.thawAll(ctx); err != nil {
+		return err
+	}
+	return b.startKilled()
+}
+
+func (b *builder) thawAll(ctx context.Context) error {
 	for _, h := range b.lab.Hosts() {
-		isCut, err := wire.IsCut(ctx, b.lab, h)
+		port, err := wire.PortOf(ctx, b.lab, h)
 		if err != nil {
 			return err
 		}
@@ -116,7 +126,7 @@ func (b *builder) mend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !isCut && !frozen {
+		if !port.Cut && !frozen {
 			continue
 		}
 		b.Say("%s was cut off or frozen: putting it back", h.Name)

@@ -30,6 +30,8 @@ const (
 	Interface = "eth0"
 	// Bridge is the name of the switch's bridge.
 	Bridge = "lan"
+	// OtherBridge is the name of the bridge that hosts are on which a partition has split off.
+	OtherBridge = "lan2"
 )
 
 // Role says what a host is for.
@@ -196,6 +198,9 @@ func (l Lab) LogFile(process string) string { return filepath.Join(l.RunDir(), "
 
 // AuditLog is where kube-apiserver writes its audit log.
 func (l Lab) AuditLog() string { return l.LogFile("audit") }
+
+// HostProcess is the name of a process that each node has one of.
+func HostProcess(component string, h Host) string { return component + "-" + h.Name }
 
 // Program is the lab's own copy of the lab binary, so that rebuilding it does not pull it from under a running lab.
 func (l Lab) Program() string { return filepath.Join(l.DataDir(), "lab") }

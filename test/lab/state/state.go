@@ -26,8 +26,9 @@ type State struct {
 
 // Process is a long-running process of the lab. A PID of 0 says that it was about to be started.
 type Process struct {
-	Name string `json:"name"`
-	Host string `json:"host"`
+	Name   string `json:"name"`
+	Host   string `json:"host"`
+	Killed bool   `json:"killed,omitempty"` // on purpose, so that its end means nothing
 	proc.Identity
 }
 

@@ -59,8 +59,7 @@ func addNamespaces(lab plan.Lab) string {
 // once (no spanning tree, no delay) and floods multicast like a plain switch. It carries the router's addresses.
 func switchScript(lab plan.Lab) string {
 	lines := []string{
-		"link add " + plan.Bridge + " type bridge stp_state 0 forward_delay 0 mcast_snooping 0 " +
-			"nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0",
+		addBridge(plan.Bridge),
 		"link set lo up",
 		"link set " + plan.Bridge + " address " + plan.GatewayMAC + " up",
 		fmt.Sprintf("addr add %s/%d dev %s", plan.GatewayV4, plan.LANv4Bits, plan.Bridge),
@@ -72,6 +71,29 @@ func switchScript(lab plan.Lab) string {
 			fmt.Sprintf("link set %s addrgenmode none master %s up", h.Port, plan.Bridge))
 	}
 	return text(lines)
+}
+
+func addBridge(name string) string {
+	return "link add " + name + " type bridge stp_state 0 forward_delay 0 mcast_snooping 0 " +
+		"nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0"
+}
+
+// partitionScript is the text that moves the ports of hosts to a bridge of their own.
+func partitionScript(hosts []plan.Host) string {
+	lines := []string{addBridge(plan.OtherBridge), "link set " + plan.OtherBridge + " addrgenmode none up"}
+	for _, h := range hosts {
+		lines = append(lines, "link set "+h.Port+" master "+plan.OtherBridge)
+	}
+	return text(lines)
+}
+
+// uniteScript is the text that moves all ports back.
+func uniteScript(lab plan.Lab) string {
+	var lines []string
+	for _, h := range lab.Hosts() {
+		lines = append(lines, "link set "+h.Port+" master "+plan.Bridge)
+	}
+	return text(append(lines, "link del "+plan.OtherBridge))
 }
 
 // hostScript is the text for a host's namespace: addresses, and routes to the pods of the nodes. The client, which is

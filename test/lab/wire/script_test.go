@@ -21,6 +21,8 @@ func TestScripts(t *testing.T) {
 		labtest.Golden(t, name+".ip", hostScript(lab, h))
 	}
 	labtest.Golden(t, "masquerade.nft", masquerade())
+	labtest.Golden(t, "partition.ip", partitionScript(lab.NodeHosts()))
+	labtest.Golden(t, "unite.ip", uniteScript(lab))
 }
 
 // TestRoutes checks for the largest lab that every host of the cluster has a route to the pods of every other node,
@@ -42,19 +44,26 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestIsDown(t *testing.T) {
+func TestPortOf(t *testing.T) {
 	for _, tt := range []struct {
 		what, answer string
-		want, err    bool
+		want         Port
+		err          bool
 	}{
-		{"up", `[{"ifname":"p","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"]}]`, false, false},
-		{"up without carrier", `[{"ifname":"p","flags":["NO-CARRIER","BROADCAST","UP"]}]`, false, false},
-		{"down", `[{"ifname":"p","flags":["BROADCAST","MULTICAST"]}]`, true, false},
-		{"none", `[]`, true, false},
-		{"nonsense", `Device "p" does not exist.`, false, true},
+		{"up", `[{"ifname":"p","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"master":"lan"}]`, Port{}, false},
+		{"up without carrier", `[{"ifname":"p","flags":["NO-CARRIER","BROADCAST","UP"]}]`, Port{}, false},
+		{"down", `[{"ifname":"p","flags":["BROADCAST","MULTICAST"],"master":"lan"}]`, Port{Cut: true}, false},
+		{"apart", `[{"ifname":"p","flags":["UP"],"master":"lan2"}]`, Port{Apart: true}, false},
+		{"apart and down", `[{"ifname":"p","flags":[],"master":"lan2"}]`, Port{Cut: true, Apart: true}, false},
+		{"none", `[]`, Port{Cut: true}, false},
+		{"nonsense", `Device "p" does not exist.`, Port{}, true},
 	} {
-		if got, err := isDown([]byte(tt.answer)); got != tt.want || (err != nil) != tt.err {
-			t.Errorf("%s: %t, %v, want %t and error %t", tt.what, got, err, tt.want, tt.err)
+		links, err := parseLinks([]byte(tt.answer))
+		if (err != nil) != tt.err {
+			t.Errorf("%s: %v, want error %t", tt.what, err, tt.err)
+		}
+		if err == nil && portOf(links) != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.what, portOf(links), tt.want)
 		}
 	}
 }

@@ -95,24 +95,68 @@ func Heal(ctx context.Context, lab plan.Lab, h plan.Host) error {
 	return batch(ctx, lab.SwitchNetns(), "link set "+h.Port+" up\n")
 }
 
-// IsCut reports whether the host's cable is out.
-func IsCut(ctx context.Context, lab plan.Lab, h plan.Host) (bool, error) {
-	out, err := command.Output(ctx, "ip", "-n", lab.SwitchNetns(), "-json", "link", "show", "dev", h.Port)
-	if err != nil {
-		return false, fmt.Errorf("show switch port %s: %w", h.Port, err)
+// Partition splits the switch in two: the given hosts reach each other, and the others each other. Interfaces keep their
+// carrier, as when a cable between two switches breaks. An earlier partition is undone first.
+func Partition(ctx context.Context, lab plan.Lab, hosts []plan.Host) error {
+	if err := Unite(ctx, lab); err != nil {
+		return err
 	}
-	return isDown(out)
+	return batch(ctx, lab.SwitchNetns(), partitionScript(hosts))
 }
 
-// isDown reads the answer of `ip -json link show` for one interface.
-func isDown(answer []byte) (bool, error) {
-	var links []struct {
-		Flags []string `json:"flags"`
+// Unite undoes Partition. A switch that is whole stays so.
+func Unite(ctx context.Context, lab plan.Lab) error {
+	out, err := command.Output(ctx, "ip", "-n", lab.SwitchNetns(), "-json", "link", "show", "type", "bridge")
+	if err != nil {
+		return fmt.Errorf("show switch: %w", err)
 	}
+	bridges, err := parseLinks(out)
+	if err != nil || !slices.ContainsFunc(bridges, func(l link) bool { return l.Name == plan.OtherBridge }) {
+		return err
+	}
+	return batch(ctx, lab.SwitchNetns(), uniteScript(lab))
+}
+
+// Port is the state of a host's port on the switch.
+type Port struct {
+	Cut   bool // the cable is out
+	Apart bool // on the part of the switch that Partition has split off
+}
+
+// PortOf looks at a host's port.
+func PortOf(ctx context.Context, lab plan.Lab, h plan.Host) (Port, error) {
+	out, err := command.Output(ctx, "ip", "-n", lab.SwitchNetns(), "-json", "link", "show", "dev", h.Port)
+	if err != nil {
+		return Port{}, fmt.Errorf("show switch port %s: %w", h.Port, err)
+	}
+	links, err := parseLinks(out)
+	if err != nil {
+		return Port{}, err
+	}
+	return portOf(links), nil
+}
+
+// portOf returns the state of the one port that there should be.
+func portOf(links []link) Port {
+	if len(links) != 1 {
+		return Port{Cut: true}
+	}
+	return Port{Cut: !slices.Contains(links[0].Flags, "UP"), Apart: links[0].Master == plan.OtherBridge}
+}
+
+// link is an interface in the answer of `ip -json link show`.
+type link struct {
+	Name   string   `json:"ifname"`
+	Flags  []string `json:"flags"`
+	Master string   `json:"master"`
+}
+
+func parseLinks(answer []byte) ([]link, error) {
+	var links []link
 	if err := json.Unmarshal(answer, &links); err != nil {
-		return false, fmt.Errorf("parse interface: %w", err)
+		return nil, fmt.Errorf("parse interfaces: %w", err)
 	}
-	return len(links) != 1 || !slices.Contains(links[0].Flags, "UP"), nil
+	return links, nil
 }
 
 func setSysctls(netns string, settings sysctls) error {

@@ -70,20 +70,50 @@ func TestLAN(t *testing.T) {
 	if err := Cut(t.Context(), lab, node); err != nil {
 		t.Fatal(err)
 	}
+	checkPort(t, lab, node, Port{Cut: true})
 	checkReach(t, lab, targets, false)
 	if err := Heal(t.Context(), lab, node); err != nil {
 		t.Fatal(err)
 	}
 	checkReach(t, lab, targets, true)
+	checkPort(t, lab, node, Port{})
 }
 
-// checkReach dials from the client and from another node, and compares with what IsCut says of the second node.
+// TestPartition splits the LAN, in two ways, and makes it whole again.
+func TestPartition(t *testing.T) {
+	lab := lay(t)
+	node := lab.NodeHosts()[1]
+	targets := []string{listenIn(t, node, node.IPv4), listenIn(t, node, node.IPv6)}
+	for _, apart := range [][]plan.Host{{node, lab.ControlPlane()}, {lab.ControlPlane(), lab.Client(), lab.NodeHosts()[0]}} {
+		if err := Partition(t.Context(), lab, apart); err != nil {
+			t.Fatal(err)
+		}
+		checkPort(t, lab, node, Port{Apart: apart[0].Name == node.Name})
+		checkReach(t, lab, targets, false)
+	}
+	if err := Partition(t.Context(), lab, []plan.Host{node, lab.Client(), lab.NodeHosts()[0]}); err != nil {
+		t.Fatal(err)
+	}
+	checkReach(t, lab, targets, true)
+	for range 2 { // there is nothing to undo the second time
+		if err := Unite(t.Context(), lab); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkPort(t, lab, node, Port{})
+	checkReach(t, lab, targets, true)
+}
+
+func checkPort(t *testing.T, lab plan.Lab, h plan.Host, want Port) {
+	t.Helper()
+	if got, err := PortOf(t.Context(), lab, h); got != want || err != nil {
+		t.Errorf("port of %s: %+v, %v, want %+v", h.Name, got, err, want)
+	}
+}
+
+// checkReach dials from the client and from another node.
 func checkReach(t *testing.T, lab plan.Lab, targets []string, want bool) {
 	t.Helper()
-	isCut, err := IsCut(t.Context(), lab, lab.NodeHosts()[1])
-	if err != nil || isCut == want {
-		t.Errorf("IsCut: %t, %v, want %t", isCut, err, !want)
-	}
 	for _, from := range []plan.Host{lab.Client(), lab.NodeHosts()[0]} {
 		for _, target := range targets {
 			err := dialIn(t.Context(), from, target, want)

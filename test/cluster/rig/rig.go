@@ -1,4 +1,4 @@
-// Package rig is what the benchmarks on a lab have in common: a lab of their own with Invar installed, and many Services.
+// Package rig is what the benchmarks and chaos on a lab have in common: a lab of their own with Invar installed, and many Services.
 package rig
 
 import (
@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/invar-lb/invar/test/cluster"
 )
@@ -93,6 +95,33 @@ func install(ctx context.Context, c *cluster.Cluster) error {
 	for _, what := range []string{"deployment/controller", "daemonset/speaker"} {
 		if err := c.Rollout(ctx, cluster.Namespace, what); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// SpeakerLabels select the speakers' pods.
+const SpeakerLabels = "component=speaker"
+
+// Together returns nil if each node has one speaker, and each of them sees all. A speaker that is dead doesn't tell; so this
+// also finds one whose death is not yet known to Kubernetes.
+func Together(ctx context.Context, c *cluster.Cluster) error {
+	pods, err := c.Kube.CoreV1().Pods(cluster.Namespace).List(ctx, metav1.ListOptions{LabelSelector: SpeakerLabels})
+	if err != nil {
+		return fmt.Errorf("list speakers: %w", err)
+	}
+	nodes := len(c.Nodes())
+	if len(pods.Items) != nodes {
+		return fmt.Errorf("there are %d speakers, want %d", len(pods.Items), nodes)
+	}
+	want := fmt.Sprintf("invar_speaker_members %d", nodes)
+	for _, pod := range pods.Items {
+		lines, err := c.Metrics(ctx, pod.Name, "invar_speaker_members")
+		if err != nil {
+			return err
+		}
+		if len(lines) != 1 || lines[0] != want {
+			return fmt.Errorf("the speaker of %s says %v, want %q", pod.Spec.NodeName, lines, want)
 		}
 	}
 	return nil

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/invar-lb/invar/test/cluster"
+	"github.com/invar-lb/invar/test/cluster/rig"
+)
+
+// defaultLab is the lab of a run that is told no other.
+const defaultLab = "chaos"
+
+// result is what is printed.
+type result struct {
+	Minutes        float64 `json:"minutes"`
+	Seed           uint64  `json:"seed"`
+	Faults         int     `json:"faults"`
+	Violations     int     `json:"violations"`
+	WorstGap       int64   `json:"worst_gap_ms"`
+	WorstDuplicate int64   `json:"worst_duplicate_ms"`
+}
+
+var errViolated = errors.New("promises were broken")
+
+func main() {
+	minutes := flag.Float64("minutes", 30, "length of the run, without bringing the lab up and down")
+	text := flag.String("seed", "", "the schedule's seed; empty: one is chosen")
+	clock := flag.Bool("clock", false, "have the machine's wall clock jump, too")
+	lab := flag.String("lab", defaultLab, "name of the lab")
+	plan := flag.Bool("plan", false, "print the schedule and do nothing")
+	flag.Parse()
+	seed, err := seedOf(*text)
+	if err == nil && *minutes <= 0 {
+		err = fmt.Errorf("number of minutes is %v, want more than 0", *minutes)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(2)
+	}
+	progress("seed %d", seed)
+	length := time.Duration(*minutes * float64(time.Minute))
+	if *plan {
+		for n, r := range draw(seed, length, nodeNames, *clock) {
+			progress("round %d: %v", n+1, r)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var h *History
+	err = rig.Run(ctx, *lab, func(ctx context.Context, c *cluster.Cluster) (err error) {
+		h, err = run(ctx, c, draw(seed, length, nodeNames, *clock))
+		return err
+	})
+	if h != nil { // also what led to a run that could not go on
+		err = errors.Join(err, judge(h, result{Minutes: *minutes, Seed: seed}))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+// seedOf reads a seed, or chooses one that is short enough to be typed.
+func seedOf(text string) (uint64, error) {
+	if text == "" {
+		return uint64(rand.Uint32()), nil
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read seed: %w", err)
+	}
+	return seed, nil
+}
+
+// judge checks the history and prints the result. It is an error if a promise was broken; the history is kept then.
+func judge(h *History, r result) error {
+	v := Check(h)
+	for kind, d := range v.Gaps {
+		progress("longest gap during %s: %d ms", or(kind, "no fault"), d.Milliseconds())
+	}
+	for kind, d := range v.Duplicates {
+		progress("longest duplicate during %s: %d ms", or(kind, "no fault"), d.Milliseconds())
+	}
+	progress("%d frames, %d connections; the machine paused for %.1f of %.1f s", len(h.Frames), len(h.Attempts), v.Noise.Seconds(),
+		h.End.Seconds())
+	for _, violation := range v.Violations {
+		progress("VIOLATION: %s", violation)
+	}
+	r.Faults, r.Violations = len(h.Faults), len(v.Violations)
+	r.WorstGap, r.WorstDuplicate = v.WorstGap.Milliseconds(), v.WorstDuplicate.Milliseconds()
+	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil || r.Violations == 0 {
+		return err
+	}
+	return errors.Join(errViolated, keep(h, filepath.Join("bin", fmt.Sprintf("chaos-%d.json", r.Seed))))
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// keep writes the history to a file.
+func keep(h *History, path string) error {
+	data, err := json.Marshal(h)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the history: %w", err)
+	}
+	progress("the history is in %s", path)
+	return nil
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "chaos: "+format+"\n", args...)
+}
