@@ -34,6 +34,13 @@
 // The time does not grow, for nobody waits for more than three watchers. What is sent about a failure does: some 45 datagrams for
 // each node of the cluster, since each of those that take over tells each member, five times.
 //
+// # Versions
+//
+// During a rollout members of two releases talk to each other. Messages of a kind that a member does not know are skipped, inside a
+// state too, and so are fields of reports and holdings and flags of a [Meta]. So a later release says more by another kind, another
+// field or another flag. Claims have no room for more, and their order ([election.Claim.Beats], [election.Rank]) is the same for all.
+// What is out is fixed by a test, byte for byte.
+//
 // # Keys
 //
 // Everything but the connections of presence, over which nothing is said, is encrypted and authenticated (AES-256-GCM) with a

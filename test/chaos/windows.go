@@ -131,7 +131,7 @@ func (b *builder) build() {
 		b.allow(b.Heal, b.Ready+hung, here, moveEffect, dupEffect)
 		b.lag()
 	case "controller-kill", "controller-freeze", "controller-rollout", "apiserver-kill", "etcd-kill", "controller-manager-kill",
-		"scheduler-kill", "control-plane-freeze", "pool-removed", "config-bad", "config-deleted", "kube-proxy-kill":
+		"scheduler-kill", "control-plane-freeze", "pool-removed", "config-bad", "config-deleted", "kube-proxy-kill", "clock-jump":
 		b.lag()
 	case "service-policy", "service-create", "service-pool":
 		for _, s := range b.Services {

@@ -43,13 +43,9 @@ type Asker struct {
 
 // Ask starts an Asker at a host's cable.
 func (c *Cluster) Ask(host string, addr netip.Addr) (*Asker, error) {
-	h, err := c.Host(host)
+	h, mac, err := c.hostAndMAC(host)
 	if err != nil {
 		return nil, err
-	}
-	mac, err := net.ParseMAC(h.MAC)
-	if err != nil {
-		return nil, fmt.Errorf("read MAC of %s: %w", host, err)
 	}
 	from := h.IPv4.As4()
 	mac[5], from[3] = 254, 254
@@ -63,6 +59,19 @@ func (c *Cluster) Ask(host string, addr netip.Addr) (*Asker, error) {
 	me := &net.Interface{HardwareAddr: mac}
 	a.workers.Go(func() { a.ask(me, netip.AddrFrom4(from), addr) })
 	return a, nil
+}
+
+// hostAndMAC returns a host, and its MAC as one to make another of.
+func (c *Cluster) hostAndMAC(name string) (Host, net.HardwareAddr, error) {
+	h, err := c.Host(name)
+	if err != nil {
+		return Host{}, nil, err
+	}
+	mac, err := net.ParseMAC(h.MAC)
+	if err != nil {
+		return Host{}, nil, fmt.Errorf("read MAC of %s: %w", name, err)
+	}
+	return h, mac, nil
 }
 
 func (a *Asker) ask(me *net.Interface, from, addr netip.Addr) {

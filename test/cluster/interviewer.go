@@ -30,13 +30,9 @@ type Interviewer struct {
 
 // Interview starts an Interviewer behind a host's cable. Its MAC and its addresses end in number, which is nobody else's.
 func (c *Cluster) Interview(host string, number byte, interval time.Duration) (*Interviewer, error) {
-	h, err := c.Host(host)
+	h, mac, err := c.hostAndMAC(host)
 	if err != nil {
 		return nil, err
-	}
-	mac, err := net.ParseMAC(h.MAC)
-	if err != nil {
-		return nil, fmt.Errorf("read MAC of %s: %w", host, err)
 	}
 	v4, v6 := h.IPv4.As4(), h.IPv6.As16()
 	mac[5], v4[3], v6[15] = number, number, number
