@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$PWD/hack/tools/go.mod
-modules=(. hack/tools test/lab test/monitoring)
+modules=(. hack/tools test/lab test/monitoring test/kubernetes/coredns)
 failed=()
 
 # check NAME COMMAND...
@@ -30,6 +30,11 @@ check 'gofumpt' format
 for module in "${modules[@]}"; do
   check "go mod tidy ($module)" go -C "$module" mod tidy -diff
   check "go vet ($module)" go -C "$module" vet ./...
+done
+# It has no package of its own, only what it pins.
+check 'go mod tidy (test/kubernetes/upstream)' go -C test/kubernetes/upstream mod tidy -diff
+for file in test/lab/kubernetes-*.mod; do
+  check "go mod tidy ($file)" go -C test/lab mod tidy -modfile="${file##*/}" -diff
 done
 check 'go vet -tags e2e' go vet -tags e2e ./...
 # The lab is left to vet: it links all of Kubernetes, which takes staticcheck minutes.
