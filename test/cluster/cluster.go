@@ -130,6 +130,12 @@ func (c *Cluster) ApplyText(ctx context.Context, text string) error {
 	return err
 }
 
+// Rollout waits until all pods of a Deployment or DaemonSet are ready.
+func (c *Cluster) Rollout(ctx context.Context, namespace, what string) error {
+	_, err := c.Kubectl(ctx, "-n", namespace, "rollout", "status", what, "--timeout=180s")
+	return err
+}
+
 func (c *Cluster) output(ctx context.Context, args ...string) ([]byte, error) {
 	var out bytes.Buffer
 	err := c.run(ctx, &out, args)

@@ -59,7 +59,7 @@ func prepare(ctx context.Context) (err error) {
 	for _, what := range [][]string{
 		{cluster.Namespace, "deployment/controller"}, {cluster.Namespace, "daemonset/speaker"}, {namespace, "daemonset/echo"},
 	} {
-		if _, err := lab.Kubectl(ctx, "-n", what[0], "rollout", "status", what[1], "--timeout=180s"); err != nil {
+		if err := lab.Rollout(ctx, what[0], what[1]); err != nil {
 			return err
 		}
 	}

@@ -36,7 +36,7 @@ func (s suite) install(ctx context.Context, lab *cluster.Cluster) error {
 	for _, what := range [][]string{
 		{cluster.Namespace, "deployment/controller"}, {cluster.Namespace, "daemonset/speaker"}, {"kube-system", "deployment/coredns"},
 	} {
-		if _, err := lab.Kubectl(ctx, "-n", what[0], "rollout", "status", what[1], "--timeout=180s"); err != nil {
+		if err := lab.Rollout(ctx, what[0], what[1]); err != nil {
 			return err
 		}
 	}
@@ -65,11 +65,11 @@ func moveOut(ctx context.Context, lab *cluster.Cluster) error {
 		_, err := lab.Run(ctx, host, "ip", args...)
 		return err
 	}
-	if err := ip(cluster.Client, "address", "add", outside+"/32", "dev", "lo"); err != nil {
+	if err := ip(cluster.Client, "address", "replace", outside+"/32", "dev", "lo"); err != nil {
 		return err
 	}
 	for _, host := range append(lab.Nodes(), cluster.Host{Name: "control-plane"}) {
-		if err := ip(host.Name, "route", "add", outside+"/32", "via", client.IPv4.String()); err != nil {
+		if err := ip(host.Name, "route", "replace", outside+"/32", "via", client.IPv4.String()); err != nil {
 			return err
 		}
 	}

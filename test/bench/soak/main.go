@@ -122,7 +122,7 @@ func prepare(ctx context.Context, c *cluster.Cluster, n int) error {
 	if err := c.ApplyText(ctx, rig.Echo("DaemonSet")); err != nil {
 		return err
 	}
-	if err := rig.Rollout(ctx, c, rig.Namespace, "daemonset/echo"); err != nil {
+	if err := c.Rollout(ctx, rig.Namespace, "daemonset/echo"); err != nil {
 		return err
 	}
 	if err := rig.CreateServices(ctx, c.Kube, n, nil); err != nil {

@@ -89,7 +89,7 @@ func (s *speaker) give(ctx context.Context, n int) error {
 	if err := s.c.ApplyText(ctx, rig.Echo("Deployment")); err != nil {
 		return err
 	}
-	if err := rig.Rollout(ctx, s.c, rig.Namespace, "deployment/echo"); err != nil {
+	if err := s.c.Rollout(ctx, rig.Namespace, "deployment/echo"); err != nil {
 		return err
 	}
 	begin := time.Now()

@@ -91,15 +91,9 @@ func install(ctx context.Context, c *cluster.Cluster) error {
 		return err
 	}
 	for _, what := range []string{"deployment/controller", "daemonset/speaker"} {
-		if err := Rollout(ctx, c, cluster.Namespace, what); err != nil {
+		if err := c.Rollout(ctx, cluster.Namespace, what); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// Rollout waits until all pods of a Deployment or DaemonSet are ready.
-func Rollout(ctx context.Context, c *cluster.Cluster, namespace, what string) error {
-	_, err := c.Kubectl(ctx, "-n", namespace, "rollout", "status", what, "--timeout=180s")
-	return err
 }
