@@ -26,6 +26,7 @@ SCHEDULES ?= 10000
 ROUNDS ?= 20
 MINUTES ?= 30
 KINDS ?=
+KUBERNETES ?= 1.35
 export RUN E2E_KEEP
 
 .PHONY: help
@@ -82,14 +83,24 @@ test: ## Run all tests, on real links and on a real cluster too; needs root and 
 test-e2e: root-deps image bin/invar lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
 	hack/e2e.sh
 
+.PHONY: test-kubernetes
+test-kubernetes: ## Run what Kubernetes' own suite has about load balancers on a lab (RUN=REGEXP: only these); print a line of JSON
+	@$(MAKE) -s root-deps image lab >&2
+	@hack/deps.sh suite
+	@hack/test-kubernetes.sh
+
+.PHONY: lane-kubernetes
+lane-kubernetes: root-deps image bin/invar ## Run test-e2e on a lab of another version of Kubernetes, KUBERNETES (1.35)
+	hack/lab.sh $(KUBERNETES)
+	LAB_PROGRAM=bin/lab-$(KUBERNETES) hack/e2e.sh
+
 .PHONY: demo
 demo: root-deps image lab ## Show an address given, answered and failed over on a lab (DEMO_KEEP=0: take it down at the end)
 	go run ./test/demo
 
 .PHONY: lab
 lab: ## Build bin/lab, a Kubernetes cluster in network namespaces; minutes when cold
-	@echo "building bin/lab with Kubernetes in it: minutes for the first time, seconds later" >&2
-	go build -C test/lab -ldflags "$$(cat test/lab/ldflags)" -o ../../bin/lab .
+	hack/lab.sh
 
 .PHONY: lab-up
 lab-up: root-deps image lab ## Bring a lab up with this tree's image (LAB_NAME=name: not the one named lab)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: deps.sh GROUP...
 # Installs the Debian packages that are missing for the groups: cc (the race detector), browser (the status page's
-# tests), lab (the cluster in network namespaces and the tests on real links). Silent and quick when all is there.
+# tests), lab (the cluster in network namespaces and the tests on real links), suite (commands that Kubernetes' own suite runs in
+# its pods). Silent and quick when all is there.
 set -euo pipefail
 
 # needed GROUP prints lines "FILE-OR-COMMAND PACKAGE".
@@ -22,6 +23,9 @@ ndisc6 ndisc6
 tcpdump tcpdump
 iptables iptables
 ipset ipset' ;;
+    suite) echo '/usr/bin/curl curl
+/usr/bin/wget wget
+/bin/nc.openbsd netcat-openbsd' ;;
     *) echo "deps.sh: no group $1" >&2; return 1 ;;
   esac
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,14 +31,15 @@ const Client = "client"
 
 // Cluster is a running lab.
 type Cluster struct {
-	Name string
-	Root string // of the repository
-	Kube kubernetes.Interface
+	Name       string
+	Root       string // of the repository
+	Program    string // the lab's own
+	Kubeconfig string // path of the administrator's
+	Kube       kubernetes.Interface
 
-	dir        string // of the lab's configuration and logs
-	kubeconfig string
-	hosts      []Host
-	port       atomic.Uint32 // last port that a connection attempt came from
+	dir   string // of the lab's configuration and logs
+	hosts []Host
+	port  atomic.Uint32 // last port that a connection attempt came from
 }
 
 // Host is one host of the lab.
@@ -50,13 +52,13 @@ type Host struct {
 	IPv6  netip.Addr `json:"ipv6"`
 }
 
-// Open connects to the lab of that name, which must be up.
+// Open connects to the lab of that name, which must be up. Its program is bin/lab, unless LAB_PROGRAM names another one.
 func Open(ctx context.Context, name string) (*Cluster, error) {
 	root, err := repository()
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Name: name, Root: root}
+	c := &Cluster{Name: name, Root: root, Program: filepath.Join(root, cmp.Or(os.Getenv("LAB_PROGRAM"), "bin/lab"))}
 	c.port.Store(rand.Uint32()) // an earlier process may have used some a moment ago
 	out, err := c.output(ctx, "status", "--json")
 	if err != nil {
@@ -70,7 +72,7 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
-	c.hosts, c.dir, c.kubeconfig = status.Hosts, status.Dir, status.Kubeconfig
+	c.hosts, c.dir, c.Kubeconfig = status.Hosts, status.Dir, status.Kubeconfig
 	if err := c.reservePorts(Client); err != nil {
 		return nil, err
 	}
@@ -147,7 +149,7 @@ func (c *Cluster) output(ctx context.Context, args ...string) ([]byte, error) {
 
 func (c *Cluster) run(ctx context.Context, out io.Writer, args []string) error {
 	args = slices.Insert(slices.Clone(args), 1, "--name", c.Name)
-	cmd := exec.CommandContext(ctx, filepath.Join(c.Root, "bin", "lab"), args...)
+	cmd := exec.CommandContext(ctx, c.Program, args...)
 	var stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Root, out, &stderr
 	if err := cmd.Run(); err != nil {

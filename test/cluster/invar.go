@@ -19,7 +19,7 @@ type Answer struct {
 // Invar runs bin/invar as a user of the cluster would. An exit code is no error.
 func (c *Cluster) Invar(ctx context.Context, args ...string) (Answer, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.Root, "bin", "invar"), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	err := cmd.Run()
