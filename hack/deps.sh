@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: deps.sh GROUP...
 # Installs the Debian packages that are missing for the groups: cc (the race detector), browser (the status page's
-# tests), lab (the cluster in network namespaces and the tests on real links). Silent and quick when all is there.
+# tests), lab (the cluster in network namespaces and the tests on real links), kernel (a virtual machine with Debian's
+# kernel, and what configures its IPVS). Silent and quick when all is there.
 set -euo pipefail
 
 # needed GROUP prints lines "FILE-OR-COMMAND PACKAGE".
@@ -20,6 +21,13 @@ runc runc
 arping arping
 ndisc6 ndisc6
 tcpdump tcpdump' ;;
+    kernel) echo 'qemu-system-x86_64 qemu-system-x86
+/bin/busybox busybox-static
+depmod kmod
+cpio cpio
+ip iproute2
+arping arping
+ipvsadm ipvsadm' ;;
     *) echo "deps.sh: no group $1" >&2; return 1 ;;
   esac
 }
