@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$PWD/hack/tools/go.mod
-modules=(. hack/tools test/lab test/monitoring)
+modules=(. hack/tools test/flannel test/lab test/monitoring)
 failed=()
 
 # check NAME COMMAND...
