@@ -94,6 +94,7 @@ func TestRun(t *testing.T) {
 		{"internal-node a", 2},
 		{"up --nodes 0", 1},
 		{"up --name a-b", 1},
+		{"up --pod-network calico", 1},
 		{"status --name " + noLab, 1},
 		{"exec --name " + noLab + " node1 -- true", 1},
 		{"kubectl --name " + noLab + " get pods", 1},

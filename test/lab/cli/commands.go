@@ -20,6 +20,7 @@ func up(ctx context.Context, args []string) error {
 	fs, name := newFlags("up")
 	nodes := fs.Int("nodes", 3, "how many nodes")
 	mode := fs.String("proxy-mode", "nftables", "kube-proxy's `MODE`: "+strings.Join(plan.ProxyModes(), ", "))
+	network := fs.String("pod-network", plan.PodNetworks()[0], "pod `NETWORK`: "+strings.Join(plan.PodNetworks(), ", "))
 	repo := fs.String("repo", "", "root of the repository (default: found from the working directory or this program)")
 	var tars []string
 	fs.Func("image", "docker-archive `TAR` to load into every node; may be repeated", func(s string) error {
@@ -31,6 +32,9 @@ func up(ctx context.Context, args []string) error {
 	}
 	lab, err := plan.New(*name, *nodes, *mode)
 	if err != nil {
+		return err
+	}
+	if lab, err = lab.WithPodNetwork(*network); err != nil {
 		return err
 	}
 	if *repo == "" {

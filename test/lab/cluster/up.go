@@ -76,8 +76,8 @@ func (b *builder) adopt(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if st.Lab() != b.lab {
-		return false, fmt.Errorf("lab %s is up with %d nodes and proxy mode %s: take it down first, or choose another name",
-			st.Name, st.Nodes, st.ProxyMode)
+		return false, fmt.Errorf("lab %s is up with %d nodes, proxy mode %s and pod network %s: take it down first, or choose another name",
+			st.Name, st.Nodes, st.ProxyMode, st.PodNetwork)
 	}
 	b.state = st
 	return true, b.mend(ctx)
@@ -152,7 +152,10 @@ func (b *builder) build(ctx context.Context, repo string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return b.startNodes(ctx)
+	if err := b.startNodes(ctx); err != nil || !b.lab.Flannel() {
+		return err
+	}
+	return b.installFlannel(ctx)
 }
 
 // prepare makes the lab's directories, state and cgroups.
@@ -170,7 +173,7 @@ func (b *builder) prepare() error {
 		return fmt.Errorf("listen for the machine: %w", err)
 	}
 	b.state = &state.State{
-		Name: b.lab.Name, Nodes: b.lab.Nodes, ProxyMode: b.lab.ProxyMode, BootID: boot,
+		Name: b.lab.Name, Nodes: b.lab.Nodes, ProxyMode: b.lab.ProxyMode, PodNetwork: b.lab.PodNetwork, BootID: boot,
 		APIPort: b.listener.Addr().(*net.TCPAddr).Port,
 	}
 	if err := b.state.Save(b.lab.StateFile()); err != nil {
@@ -221,7 +224,10 @@ func copyProgram(to string) error {
 // buildImages makes the lab's own images.
 func (b *builder) buildImages(ctx context.Context, repo string) error {
 	b.Say("making images %s and %s", image.Tag(image.Pause), image.Tag(image.Echo))
-	return image.Build(ctx, repo, b.imageDir())
+	if err := image.Build(ctx, repo, b.imageDir()); err != nil || !b.lab.Flannel() {
+		return err
+	}
+	return image.BuildFlannel(ctx, repo, b.imageDir())
 }
 
 // writeFiles makes all certificates and configuration.

@@ -58,9 +58,10 @@ type Host struct {
 
 // Lab is a whole lab. Make one with New.
 type Lab struct {
-	Name      string
-	Nodes     int
-	ProxyMode string // kube-proxy's --proxy-mode
+	Name       string
+	Nodes      int
+	ProxyMode  string // kube-proxy's --proxy-mode
+	PodNetwork string // one of PodNetworks; empty: the first
 }
 
 // nameForm leaves out the dash: it separates the lab's name from the host's in the names of namespaces and cgroups,
@@ -83,6 +84,21 @@ func New(name string, nodes int, proxyMode string) (Lab, error) {
 	}
 	return Lab{Name: name, Nodes: nodes, ProxyMode: proxyMode}, nil
 }
+
+// PodNetworks are the values of PodNetwork: the CNI bridge plugin with static routes between the nodes, and flannel.
+func PodNetworks() []string { return []string{"bridge", "flannel"} }
+
+// WithPodNetwork returns the lab with a pod network.
+func (l Lab) WithPodNetwork(network string) (Lab, error) {
+	if !slices.Contains(PodNetworks(), network) {
+		return Lab{}, fmt.Errorf("check pod network: %q is not one of %v", network, PodNetworks())
+	}
+	l.PodNetwork = network
+	return l, nil
+}
+
+// Flannel reports whether flannel is the pod network, and not the lab's own bridges and routes.
+func (l Lab) Flannel() bool { return l.PodNetwork == "flannel" }
 
 // CheckName reports whether a lab may be called name.
 func CheckName(name string) error {

@@ -14,13 +14,14 @@ import (
 
 // State is the content of a lab's state file.
 type State struct {
-	Name      string    `json:"name"`
-	Nodes     int       `json:"nodes"`
-	ProxyMode string    `json:"proxyMode"`
-	APIPort   int       `json:"apiPort"` // on 127.0.0.1 of the machine
-	BootID    string    `json:"bootID"`  // process ids of another boot mean nothing
-	Complete  bool      `json:"complete"`
-	Processes []Process `json:"processes"`
+	Name       string    `json:"name"`
+	Nodes      int       `json:"nodes"`
+	ProxyMode  string    `json:"proxyMode"`
+	PodNetwork string    `json:"podNetwork"`
+	APIPort    int       `json:"apiPort"` // on 127.0.0.1 of the machine
+	BootID     string    `json:"bootID"`  // process ids of another boot mean nothing
+	Complete   bool      `json:"complete"`
+	Processes  []Process `json:"processes"`
 }
 
 // Process is a long-running process of the lab. A PID of 0 says that it was about to be started.
@@ -32,7 +33,7 @@ type Process struct {
 
 // Lab is the plan that the state was made from.
 func (s *State) Lab() plan.Lab {
-	return plan.Lab{Name: s.Name, Nodes: s.Nodes, ProxyMode: s.ProxyMode}
+	return plan.Lab{Name: s.Name, Nodes: s.Nodes, ProxyMode: s.ProxyMode, PodNetwork: s.PodNetwork}
 }
 
 // Set records a process, replacing an earlier one of the same name.

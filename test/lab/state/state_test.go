@@ -18,7 +18,7 @@ func TestSaveLoad(t *testing.T) {
 	if _, err := state.Load(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load of a missing file: %v, want %v", err, fs.ErrNotExist)
 	}
-	want := &state.State{Name: "lab", Nodes: 3, ProxyMode: "ipvs", APIPort: 1234, BootID: "b", Complete: true}
+	want := &state.State{Name: "lab", Nodes: 3, ProxyMode: "ipvs", PodNetwork: "flannel", APIPort: 1234, BootID: "b", Complete: true}
 	want.Set(state.Process{Name: "etcd", Host: "control-plane"})
 	want.Set(state.Process{Name: "kubelet", Host: "node1", Identity: proc.Identity{PID: 2, Start: 3}})
 	want.Set(state.Process{Name: "etcd", Host: "control-plane", Identity: proc.Identity{PID: 7, Start: 8}})
