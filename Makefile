@@ -79,6 +79,11 @@ test-unit: ## Run the unit tests, with the race detector if there is a C compile
 test: ## Run all tests, on real links and on a real cluster too; needs root and installs Debian packages
 	hack/test.sh
 
+.PHONY: test-kernel
+test-kernel: ## Run the packet tests in a virtual machine with Debian's kernel: VLANs, bonds, IPVS (RUN=TestName: only these)
+	@hack/deps.sh kernel
+	hack/test-kernel.sh
+
 .PHONY: test-e2e
 test-e2e: root-deps image bin/invar lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
 	hack/e2e.sh

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$PWD/hack/tools/go.mod
-modules=(. hack/tools test/lab test/monitoring)
+modules=(. hack/tools test/flannel test/lab test/monitoring)
 # These only say which versions of other projects are built for a lab: compiling them to vet a main function takes minutes.
 pins=(test/kubernetes/coredns test/kubernetes/upstream test/lanes/security/enforcer)
 failed=()

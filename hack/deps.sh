@@ -2,7 +2,7 @@
 # Usage: deps.sh GROUP...
 # Installs the Debian packages that are missing for the groups: cc (the race detector), browser (the status page's
 # tests), lab (the cluster in network namespaces and the tests on real links), suite (commands that Kubernetes' own suite runs in
-# its pods). Silent and quick when all is there.
+# its pods), kernel (a virtual machine with Debian's kernel, and what configures its IPVS). Silent and quick when all is there.
 set -euo pipefail
 
 # needed GROUP prints lines "FILE-OR-COMMAND PACKAGE".
@@ -26,6 +26,13 @@ ipset ipset' ;;
     suite) echo '/usr/bin/curl curl
 /usr/bin/wget wget
 /bin/nc.openbsd netcat-openbsd' ;;
+    kernel) echo 'qemu-system-x86_64 qemu-system-x86
+/bin/busybox busybox-static
+depmod kmod
+cpio cpio
+ip iproute2
+arping arping
+ipvsadm ipvsadm' ;;
     *) echo "deps.sh: no group $1" >&2; return 1 ;;
   esac
 }

@@ -80,6 +80,7 @@ type link struct {
 	ethernet bool   // ARPHRD_ETHER
 	flags    uint32 // IFF_*
 	master   int    // index of the bond, bridge or VRF, or 0
+	parent   int    // index of the interface that this one is made on, as VLANs are, or 0
 	carrier  uint32 // how often the carrier came up (IFLA_CARRIER_UP_COUNT)
 }
 

@@ -114,6 +114,9 @@ func parseLink(msg []byte) (l link, moved bool, err error) {
 		index: a.Index, name: a.Name, mac: a.HardwareAddr, ethernet: a.EncapType == "ether",
 		flags: a.RawFlags, master: a.MasterIndex,
 	}
+	if a.NetNsID < 0 { // otherwise it is the index of an interface elsewhere
+		l.parent = a.ParentIndex
+	}
 	attrs, err := nl.ParseRouteAttr(msg[unix.SizeofIfInfomsg:])
 	if err != nil {
 		return link{}, false, fmt.Errorf("parse link attributes: %w", err)

@@ -131,6 +131,9 @@ func (w *Watcher) note(events []event) bool {
 	relevant := false
 	for _, e := range events {
 		relevant = w.noteOne(e) || relevant
+		if e.moved {
+			relevant = w.noteAbove(e.index, make(map[int]bool)) || relevant
+		}
 	}
 	return relevant
 }
@@ -149,6 +152,34 @@ func (w *Watcher) noteOne(e event) bool {
 	case known && judge(old, w.cfg.Exclude) == Eligible && w.upset(old, e):
 		w.bumps[e.index]++
 	}
+	return true
+}
+
+// noteAbove takes in that the interface with this index moved to another switch port: so did the bridge or bond it is in, and what
+// is made on that. The kernel tells only the interface's own VLANs. It reports whether an eligible interface is concerned.
+func (w *Watcher) noteAbove(index int, done map[int]bool) bool {
+	master := w.state[index].master
+	if master == 0 || done[master] {
+		return false
+	}
+	done[master] = true
+	relevant := w.noteMove(master)
+	for above, l := range w.state {
+		if l.parent == master {
+			relevant = w.noteMove(above) || relevant
+			relevant = w.noteAbove(above, done) || relevant
+		}
+	}
+	return w.noteAbove(master, done) || relevant
+}
+
+// noteMove takes in that an interface moved, if it is eligible, and reports whether it is.
+func (w *Watcher) noteMove(index int) bool {
+	l, known := w.state[index]
+	if !known || judge(l, w.cfg.Exclude) != Eligible {
+		return false
+	}
+	w.bumps[index]++
 	return true
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -167,6 +168,46 @@ func TestWatcherSeesFlaps(t *testing.T) {
 				changed := len(*got) == 2 && (*got)[1].Interfaces()[0].Epoch != (*got)[0].Interfaces()[0].Epoch
 				if changed != tt.epochs {
 					t.Errorf("epoch changed: %v, want %v (%d snapshots)", changed, tt.epochs, len(*got))
+				}
+			})
+		})
+	}
+}
+
+// TestWatcherSeesMovesBelow: the kernel tells of a bond that switched ports, and tells the VLANs of the bond, but not a bridge
+// that the bond is in, and nothing that is on the bridge.
+func TestWatcherSeesMovesBelow(t *testing.T) {
+	on := func(l link, master, parent int) link { l.master, l.parent = master, parent; return l }
+	bond, vlan := on(nic(4, "bond0"), 6, 0), on(nic(5, "bond0.7"), 9, 4)
+	links := []link{
+		on(nic(2, "eth0"), 4, 0), on(nic(3, "eth1"), 4, 0), bond, vlan, nic(6, "br0"), on(nic(7, "br0.5"), 0, 6),
+		nic(8, "eth2"), nic(9, "br7"), on(nic(10, "br0.6"), 11, 6), nic(11, "br6"),
+	}
+	for _, tt := range []struct {
+		name  string
+		moved link
+		want  []string
+	}{
+		{"bond", bond, []string{"br0", "br0.5", "br6"}},
+		{"VLAN of the bond", vlan, []string{"br7"}},
+		{"the bond's member", links[0], []string{"br0", "br0.5", "br7", "br6"}},
+		{"bridge", links[4], []string{"br0"}},
+		{"another one", links[6], []string{"eth2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			source := newFakeSource(links...)
+			bubble(t, source, func(got *[]*Snapshot) {
+				source.send(tt.moved, true)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				var changed []string
+				for k, i := range (*got)[len(*got)-1].Interfaces() {
+					if i.Epoch != (*got)[0].Interfaces()[k].Epoch {
+						changed = append(changed, i.Name)
+					}
+				}
+				if diff := cmp.Diff(tt.want, changed); diff != "" {
+					t.Errorf("interfaces with a new epoch (-want +got):\n%s", diff)
 				}
 			})
 		})

@@ -1,10 +1,12 @@
 package netns
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,7 +23,7 @@ type Tap struct {
 type Frame struct {
 	// At is when it was read.
 	At time.Time
-	// Data begins with the Ethernet header.
+	// Data begins with the Ethernet header, VLAN tag included.
 	Data []byte
 }
 
@@ -62,6 +64,10 @@ func capture(tb testing.TB, name string) (*Tap, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
 		return nil, fmt.Errorf("ignore outgoing frames: %w", err)
 	}
+	// The kernel takes VLAN tags out of frames before a packet socket sees them; this tells which.
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+		return nil, fmt.Errorf("ask for VLAN tags: %w", err)
+	}
 	err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: ifi.Index})
 	if err != nil {
 		return nil, fmt.Errorf("bind to %s: %w", name, err)
@@ -86,16 +92,57 @@ func (t *Tap) Send(frame []byte) {
 func (t *Tap) Next(within time.Duration, match func([]byte) bool) (Frame, bool) {
 	t.tb.Helper()
 	must(t.tb, t.file.SetReadDeadline(time.Now().Add(within)))
-	buf := make([]byte, 65536)
 	for {
-		n, err := t.file.Read(buf)
+		frame, err := t.read()
 		switch {
 		case os.IsTimeout(err):
 			return Frame{}, false
 		case err != nil:
 			t.tb.Fatalf("read frame: %v", err)
-		case match(buf[:n]):
-			return Frame{At: time.Now(), Data: append([]byte(nil), buf[:n]...)}, true
+		case match(frame):
+			return Frame{At: time.Now(), Data: frame}, true
 		}
 	}
+}
+
+// read returns the next frame as it was on the wire, with its VLAN tag.
+func (t *Tap) read() ([]byte, error) {
+	raw, err := t.file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	frame, control := make([]byte, 65536), make([]byte, 128)
+	var n, controls int
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, controls, _, _, failed = unix.Recvmsg(int(fd), frame, control, 0)
+		return failed != unix.EAGAIN
+	})
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, err
+	}
+	tag, err := tagOf(control[:controls])
+	return slices.Concat(frame[:12], tag, frame[12:n]), err
+}
+
+// tagOf returns the VLAN tag of a frame from what the kernel says about it (packet(7), PACKET_AUXDATA), or nothing.
+func tagOf(control []byte) ([]byte, error) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return nil, fmt.Errorf("parse control messages: %w", err)
+	}
+	for _, m := range messages {
+		if m.Header.Level != unix.SOL_PACKET || m.Header.Type != unix.PACKET_AUXDATA {
+			continue
+		}
+		var aux unix.TpacketAuxdata
+		if _, err := binary.Decode(m.Data, binary.NativeEndian, &aux); err != nil {
+			return nil, fmt.Errorf("parse auxiliary data: %w", err)
+		}
+		if aux.Status&unix.TP_STATUS_VLAN_VALID != 0 {
+			tag := binary.BigEndian.AppendUint16(nil, aux.Vlan_tpid)
+			return binary.BigEndian.AppendUint16(tag, aux.Vlan_tci), nil
+		}
+	}
+	return nil, nil
 }

@@ -50,8 +50,7 @@ func VethPair(tb testing.TB, name, other string) {
 	WaitCarrier(tb, name, true)
 }
 
-// VLAN makes the interface name for a VLAN of parent and sets it up. It skips the test if the kernel has no VLANs: unlike
-// root and tools, that can't be helped on many machines.
+// VLAN makes the interface name for a VLAN of parent and sets it up. It calls [KernelLacks] if there are no VLANs.
 func VLAN(tb testing.TB, parent, name string, id int) {
 	tb.Helper()
 	Require(tb)
@@ -60,13 +59,21 @@ func VLAN(tb testing.TB, parent, name string, id int) {
 	add(tb, &netlink.Vlan{LinkAttrs: a, VlanId: id, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}, "VLAN interfaces")
 }
 
-// Bond makes an active-backup bond of the given members and sets it up. It skips the test if the kernel has no bonds.
+// Bond makes an active-backup bond of the given members, of which the first one is active, and sets it up. It calls
+// [KernelLacks] if there are no bonds.
 func Bond(tb testing.TB, name string, members ...string) {
+	tb.Helper()
+	BondOf(tb, name, func(*netlink.Bond) {}, members...)
+}
+
+// BondOf is Bond, with other settings than active-backup.
+func BondOf(tb testing.TB, name string, set func(*netlink.Bond), members ...string) {
 	tb.Helper()
 	Require(tb)
 	bond := netlink.NewLinkBond(attrs(name))
 	bond.Mode = netlink.BOND_MODE_ACTIVE_BACKUP
 	bond.Miimon = 10
+	set(bond)
 	add(tb, bond, "bonds")
 	enslave(tb, name, members)
 }
@@ -84,7 +91,7 @@ func add(tb testing.TB, link netlink.Link, kind string) {
 	tb.Helper()
 	err := netlink.LinkAdd(link)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		tb.Skipf("the kernel has no %s", kind)
+		KernelLacks(tb, kind)
 	}
 	must(tb, err)
 	name := link.Attrs().Name

@@ -17,6 +17,8 @@ const (
 	insideEnv = "INVAR_TEST_NETNS"
 	// rootEnv makes skipping a failure.
 	rootEnv = "INVAR_TEST_ROOT"
+	// kernelEnv makes it a failure, too, that the kernel lacks something.
+	kernelEnv = "INVAR_TEST_KERNEL"
 )
 
 // Main runs the tests of m, inside a new network namespace if the process is root, and exits.
@@ -64,6 +66,16 @@ func Missing(tb testing.TB, reason string) {
 		tb.Fatalf("%s=1, but: %s", rootEnv, reason)
 	}
 	tb.Skip(reason)
+}
+
+// KernelLacks skips the test because the kernel has no such things, which unlike root and tools can't be helped on many
+// machines, or fails it if INVAR_TEST_KERNEL=1.
+func KernelLacks(tb testing.TB, things string) {
+	tb.Helper()
+	if os.Getenv(kernelEnv) == "1" {
+		tb.Fatalf("%s=1, but: the kernel has no %s", kernelEnv, things)
+	}
+	tb.Skipf("the kernel has no %s", things)
 }
 
 // Tool returns the path of a command that the test needs, and calls [Missing] if it isn't installed.

@@ -16,7 +16,8 @@ import (
 
 const usage = `lab runs a real Kubernetes cluster on this machine, every host of it in a network namespace.
 
-  lab up [--nodes 3] [--proxy-mode nftables] [--image IMAGE.tar ...] [--repo DIR] [--audit NAMESPACE] [--feature-gates GATES]
+  lab up [--nodes 3] [--proxy-mode nftables] [--pod-network bridge] [--image IMAGE.tar ...] [--repo DIR] [--audit NAMESPACE]
+         [--feature-gates GATES]
                                start, or repair, a cluster; returns when all nodes are Ready
   lab down                     remove everything, also after a crash
   lab status [--json]          hosts, addresses, processes

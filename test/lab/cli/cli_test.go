@@ -97,6 +97,7 @@ func TestRun(t *testing.T) {
 		{"internal-node a", 2},
 		{"up --nodes 0", 1},
 		{"up --name a-b", 1},
+		{"up --pod-network calico", 1},
 		{"status --name " + noLab, 1},
 		{"kill --name " + noLab + " node1 kubelet", 1},
 		{"partition --name " + noLab + " node1", 1},

@@ -23,6 +23,7 @@ func up(ctx context.Context, args []string) error {
 	mode := fs.String("proxy-mode", "nftables", "kube-proxy's `MODE`: "+strings.Join(plan.ProxyModes(), ", "))
 	repo := fs.String("repo", "", "root of the repository (default: found from the working directory or this program)")
 	var opts plan.Options
+	fs.StringVar(&opts.PodNetwork, "pod-network", plan.PodNetworks()[0], "pod `NETWORK`: "+strings.Join(plan.PodNetworks(), ", "))
 	fs.StringVar(&opts.Audit, "audit", "", "keep an audit log of the service accounts of this `NAMESPACE`, as audit.log beside the other logs")
 	fs.StringVar(&opts.FeatureGates, "feature-gates", "", "kube-apiserver's feature `GATES`, for example WatchList=false")
 	var tars []string
@@ -37,7 +38,9 @@ func up(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	lab.Options = opts
+	if lab, err = lab.With(opts); err != nil {
+		return err
+	}
 	if *repo == "" {
 		*repo, err = image.FindRepo()
 	} else {

@@ -63,7 +63,7 @@ func (b *builder) startControl(p control.Process) error {
 	return err
 }
 
-// startRuntime gives a node its mount namespace and containerd, with the sandbox image in it.
+// startRuntime gives a node its mount namespace and containerd, with the images in it that a node needs to be Ready.
 func (b *builder) startRuntime(ctx context.Context, h plan.Host) error {
 	hold := proc.Spec{
 		Argv:  []string{b.lab.Program(), HoldCommand, b.lab.Name, h.Name},
@@ -88,7 +88,11 @@ func (b *builder) startRuntime(ctx context.Context, h plan.Host) error {
 	if err := b.wait(ctx, "containerd of "+h.Name, listening); err != nil {
 		return err
 	}
-	return node.Load(ctx, b.lab, h, image.Tar(b.imageDir(), image.Pause))
+	tars := []string{image.Tar(b.imageDir(), image.Pause)}
+	if b.lab.Flannel() {
+		tars = append(tars, image.Tar(b.imageDir(), image.Flannel))
+	}
+	return node.Load(ctx, b.lab, h, tars...)
 }
 
 // startNodes starts what makes nodes of hosts.

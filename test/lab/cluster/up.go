@@ -162,7 +162,10 @@ func (b *builder) build(ctx context.Context, repo string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return b.startNodes(ctx)
+	if err := b.startNodes(ctx); err != nil || !b.lab.Flannel() {
+		return err
+	}
+	return b.installFlannel(ctx)
 }
 
 // prepare makes the lab's directories, state and cgroups.
@@ -231,7 +234,10 @@ func copyProgram(to string) error {
 // buildImages makes the lab's own images.
 func (b *builder) buildImages(ctx context.Context, repo string) error {
 	b.Say("making images %s and %s", image.Tag(image.Pause), image.Tag(image.Echo))
-	return image.Build(ctx, repo, b.imageDir())
+	if err := image.Build(ctx, repo, b.imageDir()); err != nil || !b.lab.Flannel() {
+		return err
+	}
+	return image.BuildFlannel(ctx, repo, b.imageDir())
 }
 
 // writeFiles makes all certificates and configuration.

@@ -11,10 +11,12 @@ import (
 	"github.com/invar-lb/invar/test/lab/command"
 )
 
-// Names of the images that every lab has; each is the program images/NAME of this module.
+// Names of the images. Every lab has the first two, each the program images/NAME of this module; those with flannel have the last,
+// the program test/flannel.
 const (
-	Pause = "pause"
-	Echo  = "echo"
+	Pause   = "pause"
+	Echo    = "echo"
+	Flannel = "flannel"
 )
 
 // Tag is the name of an image of the lab in a manifest.
@@ -62,13 +64,25 @@ func Build(ctx context.Context, repo, dir string) error {
 		return err
 	}
 	for _, name := range []string{Pause, Echo} {
-		err := command.Run(ctx, "", filepath.Join(dir, "mkimage"), "-tag", Tag(name), "-o", Tar(dir, name),
-			"-entrypoint", "/"+name, "-user", "65534", filepath.Join(dir, name)+":/"+name)
-		if err != nil {
+		if err := pack(ctx, dir, name, "65534"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// BuildFlannel makes the image of flannel in dir, after Build.
+func BuildFlannel(ctx context.Context, repo, dir string) error {
+	if err := goBuild(ctx, filepath.Join(repo, "test/flannel"), dir, "."); err != nil {
+		return err
+	}
+	return pack(ctx, dir, Flannel, "0")
+}
+
+// pack makes the image of a program in dir that containers run as user.
+func pack(ctx context.Context, dir, name, user string) error {
+	return command.Run(ctx, "", filepath.Join(dir, "mkimage"), "-tag", Tag(name), "-o", Tar(dir, name),
+		"-entrypoint", "/"+name, "-user", user, filepath.Join(dir, name)+":/"+name)
 }
 
 // Tar is where Build puts an image.

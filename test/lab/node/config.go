@@ -18,6 +18,9 @@ const socket = "/run/containerd/containerd.sock"
 // cniDir is where Debian's containernetworking-plugins puts the plugins.
 const cniDir = "/usr/lib/cni"
 
+// FlannelCNIDir is where flannel writes the pods' network, as the node sees it.
+const FlannelCNIDir = "/run/cni/net.d"
+
 // Files renders all files of a node, keyed by path below the node's directory.
 func Files(lab plan.Lab, h plan.Host, ca *pki.Authority) (map[string][]byte, error) {
 	own, err := ca.Pair()
@@ -37,7 +40,7 @@ func Files(lab plan.Lab, h plan.Host, ca *pki.Authority) (map[string][]byte, err
 		return nil, err
 	}
 	api := fmt.Sprintf("https://%s:%d", lab.ControlPlane().IPv4, plan.APIPort)
-	return map[string][]byte{
+	files := map[string][]byte{
 		"ca.crt":                own.Cert,
 		"kubelet.crt":           server.Cert,
 		"kubelet.key":           server.Key,
@@ -47,8 +50,11 @@ func Files(lab plan.Lab, h plan.Host, ca *pki.Authority) (map[string][]byte, err
 		"kube-proxy.yaml":       []byte(proxyConfig(lab, h)),
 		"resolv.conf":           []byte("# The lab has no resolver outside of the cluster.\n"),
 		"containerd.toml":       []byte(containerdConfig(lab, h)),
-		"cni/10-lab.conflist":   []byte(cniConfig(h)),
-	}, nil
+	}
+	if !lab.Flannel() {
+		files["cni/10-lab.conflist"] = []byte(cniConfig(h))
+	}
+	return files, nil
 }
 
 // Containerd is the node's container runtime.
@@ -76,6 +82,10 @@ func Proxy(lab plan.Lab, h plan.Host) control.Process {
 // containerdConfig: the sandbox image is our own because there is no registry; scores and AppArmor profiles are left
 // alone, and nothing is put into /opt, because a lab has no business with the machine's.
 func containerdConfig(lab plan.Lab, h plan.Host) string {
+	cni := filepath.Join(lab.HostDir(h), "cni")
+	if lab.Flannel() {
+		cni = FlannelCNIDir
+	}
 	return expand(`version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -101,7 +111,7 @@ disabled_plugins = [
 
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$CNI"
-    conf_dir = "$DIR/cni"
+    conf_dir = "$CONF"
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -112,7 +122,7 @@ disabled_plugins = [
 
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
-`, "$SOCKET", socket, "$PAUSE", image.Tag(image.Pause), "$CNI", cniDir, "$DIR", lab.HostDir(h))
+`, "$SOCKET", socket, "$PAUSE", image.Tag(image.Pause), "$CNI", cniDir, "$CONF", cni)
 }
 
 // cniConfig gives pods one address of each family from the node's ranges, on a bridge.

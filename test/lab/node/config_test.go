@@ -77,6 +77,16 @@ func TestFiles(t *testing.T) {
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(files))); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
+	flannel, err := testLab.With(plan.Options{PodNetwork: "flannel"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files, err = Files(flannel, h, ca); err != nil || files["cni/10-lab.conflist"] != nil {
+		t.Errorf("with flannel there is a pod network before flannel writes one, %v", err)
+	}
+	if !strings.Contains(string(files["containerd.toml"]), FlannelCNIDir) {
+		t.Errorf("containerd does not look into %s, where flannel writes", FlannelCNIDir)
+	}
 	// Every file of the node's directory that a file or a flag names must be one of them.
 	text := string(files["kubelet.yaml"]) + string(files["kube-proxy.yaml"])
 	for _, p := range []control.Process{Containerd(testLab, h), Kubelet(testLab, h), Proxy(testLab, h)} {

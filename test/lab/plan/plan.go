@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -68,6 +69,8 @@ type Lab struct {
 
 // Options are what a lab has only if it is asked for.
 type Options struct {
+	// PodNetwork is one of PodNetworks; empty: the first.
+	PodNetwork string `json:"podNetwork,omitempty"`
 	// Audit is the namespace whose service accounts kube-apiserver keeps an audit log of, in AuditLog; empty: none.
 	Audit string `json:"audit,omitempty"`
 	// FeatureGates is kube-apiserver's --feature-gates.
@@ -94,6 +97,22 @@ func New(name string, nodes int, proxyMode string) (Lab, error) {
 	}
 	return Lab{Name: name, Nodes: nodes, ProxyMode: proxyMode}, nil
 }
+
+// PodNetworks are the values of PodNetwork: the CNI bridge plugin with static routes between the nodes, and flannel.
+func PodNetworks() []string { return []string{"bridge", "flannel"} }
+
+// With returns the lab with options.
+func (l Lab) With(o Options) (Lab, error) {
+	o.PodNetwork = cmp.Or(o.PodNetwork, PodNetworks()[0])
+	if !slices.Contains(PodNetworks(), o.PodNetwork) {
+		return Lab{}, fmt.Errorf("check pod network: %q is not one of %v", o.PodNetwork, PodNetworks())
+	}
+	l.Options = o
+	return l, nil
+}
+
+// Flannel reports whether flannel is the pod network, and not the lab's own bridges and routes.
+func (l Lab) Flannel() bool { return l.PodNetwork == "flannel" }
 
 // CheckName reports whether a lab may be called name.
 func CheckName(name string) error {

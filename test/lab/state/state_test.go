@@ -20,7 +20,7 @@ func TestSaveLoad(t *testing.T) {
 		t.Errorf("Load of a missing file: %v, want %v", err, fs.ErrNotExist)
 	}
 	want := &state.State{
-		Name: "lab", Nodes: 3, ProxyMode: "ipvs", Options: plan.Options{Audit: "metallb-system", FeatureGates: "WatchList=false"},
+		Name: "lab", Nodes: 3, ProxyMode: "ipvs", Options: plan.Options{PodNetwork: "flannel", Audit: "metallb-system", FeatureGates: "WatchList=false"},
 		APIPort: 1234, BootID: "b", Complete: true,
 	}
 	want.Set(state.Process{Name: "etcd", Host: "control-plane"})

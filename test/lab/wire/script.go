@@ -108,7 +108,8 @@ func hostScript(lab plan.Lab, h plan.Host) string {
 		"route add default via " + plan.GatewayV4,
 		"route add default via " + plan.GatewayV6,
 	}
-	if h.Role == plan.Client {
+	// Flannel makes the nodes' routes. The control plane, which is no node, needs some to reach webhooks.
+	if h.Role == plan.Client || h.Role == plan.Node && lab.Flannel() {
 		return text(lines)
 	}
 	for _, n := range lab.NodeHosts() {

@@ -29,8 +29,12 @@ func TestScripts(t *testing.T) {
 // and the client to none.
 func TestRoutes(t *testing.T) {
 	lab := plan.Lab{Name: "lab", Nodes: plan.MaxNodes}
+	flannel, err := lab.With(plan.Options{PodNetwork: "flannel"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, h := range lab.Hosts() {
-		script := hostScript(lab, h)
+		script, withFlannel := hostScript(lab, h), hostScript(flannel, h)
 		for _, n := range lab.NodeHosts() {
 			want := h.Role != plan.Client && h.Name != n.Name
 			for _, route := range []string{
@@ -38,6 +42,9 @@ func TestRoutes(t *testing.T) {
 			} {
 				if got := strings.Contains(script, route); got != want {
 					t.Errorf("%s: %q: %t, want %t", h.Name, route, got, want)
+				}
+				if got, want := strings.Contains(withFlannel, route), h.Role == plan.ControlPlane; got != want {
+					t.Errorf("%s with flannel: %q: %t, want %t", h.Name, route, got, want)
 				}
 			}
 		}

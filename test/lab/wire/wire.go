@@ -41,7 +41,7 @@ func Lay(ctx context.Context, lab plan.Lab) error {
 }
 
 func connect(ctx context.Context, lab plan.Lab, h plan.Host) error {
-	if err := batch(ctx, h.Netns, hostScript(lab, h)); err != nil || h.Role != plan.Node {
+	if err := batch(ctx, h.Netns, hostScript(lab, h)); err != nil || h.Role != plan.Node || lab.Flannel() {
 		return err
 	}
 	return command.Run(ctx, masquerade(), "nsenter", "--net="+plan.NetnsPath(h.Netns), "nft", "-f", "-")
