@@ -26,6 +26,7 @@ SCHEDULES ?= 10000
 ROUNDS ?= 20
 MINUTES ?= 30
 KINDS ?=
+LANES ?=
 export RUN E2E_KEEP
 
 .PHONY: help
@@ -81,6 +82,10 @@ test: ## Run all tests, on real links and on a real cluster too; needs root and 
 .PHONY: test-e2e
 test-e2e: root-deps image bin/invar lab ## Run the tests against a lab of their own (RUN=TestName: only these; E2E_KEEP=1: leave it up)
 	hack/e2e.sh
+
+.PHONY: lanes
+lanes: root-deps image bin/invar lab ## Run the tests in every environment that this machine can make (LANES="iptables router": in these)
+	hack/lanes.sh $(LANES)
 
 .PHONY: demo
 demo: root-deps image lab ## Show an address given, answered and failed over on a lab (DEMO_KEEP=0: take it down at the end)

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Usage: e2e.sh [PACKAGES [LAB-UP-ARGUMENTS...]]
 # Runs end-to-end tests (./test/e2e/...) on a fresh lab of their own and takes it down again, whatever happens; the exit code is
-# the tests'. RUN=REGEXP runs only these, E2E_KEEP=1 leaves the lab up, LAB_NAME=NAME calls it otherwise than e2e. Needs bin/lab,
-# bin/invar and bin/invar-image.tar.
+# the tests'. RUN=REGEXP runs only these, E2E_KEEP=1 leaves the lab up, LAB_NAME=NAME calls it otherwise than e2e, E2E_LOGS=DIR
+# keeps its logs there after a failure. Needs bin/lab, bin/invar and bin/invar-image.tar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=${1:-./test/e2e/...}
 shift $(($# ? 1 : 0))
 export LAB_NAME=${LAB_NAME:-e2e}
-logs=bin/$LAB_NAME-logs
+logs=${E2E_LOGS:-bin/$LAB_NAME-logs}
 
 # save_logs keeps what the lab's processes wrote, which goes with the lab.
 save_logs() {
