@@ -77,14 +77,14 @@ func TestLAN(t *testing.T) {
 	checkReach(t, lab, targets, true)
 }
 
-// checkReach dials from the client and from another node, and compares with what IsCut says of the second node.
+// checkReach dials from the client, from another node and from behind the router, and compares with what IsCut says of the second node.
 func checkReach(t *testing.T, lab plan.Lab, targets []string, want bool) {
 	t.Helper()
 	isCut, err := IsCut(t.Context(), lab, lab.NodeHosts()[1])
 	if err != nil || isCut == want {
 		t.Errorf("IsCut: %t, %v, want %t", isCut, err, !want)
 	}
-	for _, from := range []plan.Host{lab.Client(), lab.NodeHosts()[0]} {
+	for _, from := range []plan.Host{lab.Client(), lab.NodeHosts()[0], lab.Outside()} {
 		for _, target := range targets {
 			err := dialIn(t.Context(), from, target, want)
 			if (err == nil) != want {
