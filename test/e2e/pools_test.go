@@ -20,8 +20,7 @@ import (
 	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
-// dual is a configuration of one pool with both families.
-const dual = clustertest.Mission + "  - fd00:1::160-fd00:1::161\n"
+const dual = clustertest.Dual
 
 // pool returns the part of a configuration that is about one layer2 pool; more are further lines of it.
 func pool(name, addresses string, more ...string) string {
