@@ -27,6 +27,7 @@ ROUNDS ?= 20
 MINUTES ?= 30
 KINDS ?=
 KUBERNETES ?= 1.35
+LANES ?=
 export RUN E2E_KEEP
 
 .PHONY: help
@@ -98,6 +99,10 @@ test-kubernetes: ## Run what Kubernetes' own suite has about load balancers on a
 lane-kubernetes: root-deps image bin/invar ## Run test-e2e on a lab of another version of Kubernetes, KUBERNETES (1.35)
 	hack/lab.sh $(KUBERNETES)
 	LAB_PROGRAM=bin/lab-$(KUBERNETES) hack/e2e.sh
+
+.PHONY: lanes
+lanes: root-deps image bin/invar lab ## Run the tests in every environment that this machine can make (LANES="iptables router": in these)
+	hack/lanes.sh $(LANES)
 
 .PHONY: demo
 demo: root-deps image lab ## Show an address given, answered and failed over on a lab (DEMO_KEEP=0: take it down at the end)

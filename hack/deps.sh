@@ -14,6 +14,8 @@ needed() {
 chromedriver chromium-driver' ;;
     lab) echo 'ip iproute2
 nft nftables
+iptables iptables
+ipset ipset
 conntrack conntrack
 containerd containerd
 runc runc

@@ -2,12 +2,12 @@
 # Usage: LAB_NAME=NAME with-lab.sh COMMAND...
 # Runs a command beside a fresh lab of that name, with this tree's image in it, and takes the lab down again, whatever happens;
 # the exit code is the command's. LAB_PROGRAM is the lab's program (bin/lab), LAB_UP has more arguments for `lab up`, E2E_KEEP=1
-# leaves the lab up. Needs bin/invar-image.tar.
+# leaves the lab up, E2E_LOGS=DIR keeps its logs there after a failure. Needs bin/invar-image.tar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 lab=${LAB_PROGRAM:-bin/lab}
-logs=bin/$LAB_NAME-logs
+logs=${E2E_LOGS:-bin/$LAB_NAME-logs}
 
 # save_logs keeps what the lab's processes wrote, which goes with the lab.
 save_logs() {

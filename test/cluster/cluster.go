@@ -29,6 +29,9 @@ const Namespace = "metallb-system"
 // Client is the name of the host on the LAN that is no part of the cluster.
 const Client = "client"
 
+// Router is the host that is the LAN's gateway, and Outside a client on the network behind it.
+const Router, Outside = "router", "outside"
+
 // Cluster is a running lab.
 type Cluster struct {
 	Name       string
@@ -45,7 +48,7 @@ type Cluster struct {
 // Host is one host of the lab.
 type Host struct {
 	Name  string     `json:"name"`
-	Role  string     `json:"role"` // control-plane, node or client
+	Role  string     `json:"role"` // control-plane, node, client, router or outside
 	NetNS string     `json:"netns"`
 	MAC   string     `json:"mac"`
 	IPv4  netip.Addr `json:"ipv4"`
@@ -73,8 +76,13 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
 	c.hosts, c.dir, c.Kubeconfig = status.Hosts, status.Dir, status.Kubeconfig
-	if err := c.reservePorts(Client); err != nil {
-		return nil, err
+	for _, h := range c.hosts {
+		if h.Role != "client" && h.Role != "outside" {
+			continue
+		}
+		if err := c.reservePorts(h.Name); err != nil {
+			return nil, err
+		}
 	}
 	rest, err := api.RESTConfig(status.Kubeconfig, "invar-test")
 	if err != nil {

@@ -187,13 +187,18 @@ func (c *Cluster) Holder(ctx context.Context, addr netip.Addr) (string, error) {
 
 // Get makes an HTTP request from a host on a connection of its own.
 func (c *Cluster) Get(ctx context.Context, host string, addr netip.AddrPort) (code int, body string, err error) {
+	return c.GetSite(ctx, host, addr, addr.String())
+}
+
+// GetSite is Get for one of the sites, by its name, that are served at an address.
+func (c *Cluster) GetSite(ctx context.Context, host string, addr netip.AddrPort, site string) (code int, body string, err error) {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(_ context.Context, _, _ string) (net.Conn, error) {
 			return c.dial(host, addr, time.Second)
 		},
 	}, Timeout: 3 * time.Second}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+site+"/", nil)
 	if err != nil {
 		return 0, "", err
 	}

@@ -8,14 +8,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/invar-lb/invar/test/cluster"
 	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
-// failoverBound is the promise of this version: for no longer do new connections fail when a node or a speaker is lost.
-const failoverBound = time.Second
+const failoverBound = clustertest.FailoverBound
 
 func TestNodeCut(t *testing.T) {
 	addr, node := lab.AnnouncedService(t, "cut")

@@ -12,9 +12,9 @@ import (
 // network, the bridge and flannel's tunnels if the lab has flannel, are none of them.
 func TestPodNetworkCarriesNothing(t *testing.T) {
 	const addr = "192.168.77.160"
-	configure(t, pools(pool("far", addr+"/32")))
-	create(t, "web", from("node2"))
-	wantAddresses(t, "web", addr)
+	lab.Configure(t, pools(pool("far", addr+"/32")))
+	lab.Create(t, "web", from("node2"))
+	lab.WantAddresses(t, "web", addr)
 	wantAnnounced(t, "web", addr+" from node node2 on eth0")
 	links, err := lab.Run(t.Context(), "node2", "ip", "-oneline", "link", "show", "up")
 	if err != nil {

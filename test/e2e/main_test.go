@@ -4,11 +4,8 @@
 package e2e
 
 import (
-	"context"
-	"log"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
@@ -20,20 +17,6 @@ var lab *clustertest.Lab
 const oneOnly = "address-pools:\n- name: default\n  protocol: layer2\n  addresses:\n  - 192.168.1.160-192.168.1.160\n"
 
 func TestMain(m *testing.M) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err := prepare(ctx); err != nil {
-		log.Fatal("prepare the lab: ", err)
-	}
+	lab = clustertest.Prepared()
 	os.Exit(m.Run())
-}
-
-func prepare(ctx context.Context) (err error) {
-	if lab, err = clustertest.Open(ctx); err != nil {
-		return err
-	}
-	if err := lab.Install(ctx); err != nil {
-		return err
-	}
-	return lab.InstallEcho(ctx)
 }

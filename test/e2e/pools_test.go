@@ -20,8 +20,7 @@ import (
 	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
 
-// dual is a configuration of one pool with both families.
-const dual = clustertest.Mission + "  - fd00:1::160-fd00:1::161\n"
+const dual = clustertest.Dual
 
 // pool returns the part of a configuration that is about one layer2 pool; more are further lines of it.
 func pool(name, addresses string, more ...string) string {
@@ -180,10 +179,11 @@ func TestSelectors(t *testing.T) {
 	lab.WantEvent(t, "e2e-green", "Service", "asks", "AllocationFailed", "pool red: not for namespace e2e-green")
 	wantAddressesIn(t, "e2e-green", "asks")
 
-	// Labels of namespaces change: who waits is served, who has keeps.
+	// Labels of namespaces change: who waits is served, who has keeps. The controller hears of the changes in their order, so
+	// it knows of the first when it shows that it knows of the second.
+	labelNamespace(t, "e2e-blue", `{"team":null}`)
 	labelNamespace(t, "e2e-green", `{"team":"blue"}`)
 	wantAddressesIn(t, "e2e-green", "a", "10.60.2.2")
-	labelNamespace(t, "e2e-blue", `{"team":null}`)
 	createIn(t, "e2e-blue", "b")
 	lab.WantEvent(t, "e2e-blue", "Service", "b", "AllocationFailed", "pool team: not for namespace e2e-blue")
 	wantAddressesIn(t, "e2e-blue", "b")

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"errors"
+	"log"
 	"os"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ const Bound = time.Minute
 // Mission is the configuration of the sample, which every test finds in force and leaves so.
 const Mission = "address-pools:\n- name: default\n  protocol: layer2\n  addresses:\n  - 192.168.1.160-192.168.1.169\n"
 
+// Dual is Mission with a few addresses of the other family in the same pool.
+const Dual = Mission + "  - fd00:1::160-fd00:1::161\n"
+
 // Lab is a cluster that all tests of a package share. They run one after the other, and each leaves it as it found it.
 type Lab struct {
 	*cluster.Cluster
@@ -31,6 +35,23 @@ func Open(ctx context.Context) (*Lab, error) {
 		return nil, err
 	}
 	return &Lab{Cluster: c}, nil
+}
+
+// Prepared opens the lab and installs Invar and the echo pods on it, for a TestMain: it ends the process when it can't.
+func Prepared() *Lab {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	l, err := Open(ctx)
+	if err == nil {
+		err = l.Install(ctx)
+	}
+	if err == nil {
+		err = l.InstallEcho(ctx)
+	}
+	if err != nil {
+		log.Fatal("prepare the lab: ", err)
+	}
+	return l
 }
 
 // Install installs Invar as a user would, with the sample configuration as it stands, and waits until it is ready.

@@ -26,18 +26,58 @@ func (l *Lab) AnnouncedService(t *testing.T, name string) (addr netip.AddrPort, 
 	return netip.MustParseAddrPort("192.168.1.160:80"), l.WantHolder(t, "192.168.1.160")
 }
 
+// FailoverBound is the promise of this version: for no longer do new connections fail when a node or a speaker is lost.
+const FailoverBound = time.Second
+
 // Outage runs f while the host on the LAN opens connections, waits until they succeed again, and returns for how long they
 // failed. Connections to the API server, in which Invar has no part, are opened beside them: for how long these failed is the
 // noise of the machine.
 func (l *Lab) Outage(t *testing.T, addr netip.AddrPort, f func()) (attempts []cluster.Attempt, gap, noise time.Duration) {
+	t.Helper()
+	all, noise := l.Outages(t, cluster.Client, []netip.AddrPort{addr}, f)
+	return all[0].Attempts, all[0].Gap, noise
+}
+
+// FailOver cuts off the node that announces the addresses while a host opens connections to them. It wants these to fail, but for
+// no longer than FailoverBound, and others to answer for the addresses afterwards. The node is healed after the test.
+func (l *Lab) FailOver(t *testing.T, host, node string, addrs ...netip.AddrPort) {
+	t.Helper()
+	all, _ := l.Outages(t, host, addrs, func() {
+		if err := l.Lab(t.Context(), "cut", node); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { l.Heal(t, node) })
+	for i, in := range all {
+		if in.Gap == 0 || in.Gap > FailoverBound {
+			t.Errorf("%s: new connections failed for %s, want more than nothing and at most %s", addrs[i], in.Gap, FailoverBound)
+		}
+		if next := l.WantHolder(t, addrs[i].Addr().String()); next == node {
+			t.Errorf("%s is still answered by %s, which is cut off", addrs[i].Addr(), node)
+		}
+	}
+}
+
+// Interruption is what connections to one address went through.
+type Interruption struct {
+	Attempts []cluster.Attempt // since f began
+	Gap      time.Duration     // for how long they failed
+}
+
+// Outages is Outage for connections from a host to several addresses at once, in their order.
+func (l *Lab) Outages(t *testing.T, host string, addrs []netip.AddrPort, f func()) (all []Interruption, noise time.Duration) {
 	t.Helper()
 	api, err := l.Host("control-plane")
 	if err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	p, control := l.Probe(cluster.Client, addr), l.Probe(cluster.Client, netip.AddrPortFrom(api.IPv4, 6443))
-	Eventually(t, "connections succeed before anything is done", func(context.Context) error {
+	control := l.Probe(host, netip.AddrPortFrom(api.IPv4, 6443))
+	var probers []*cluster.Prober
+	for _, addr := range addrs {
+		probers = append(probers, l.Probe(host, addr))
+	}
+	waitForAll(t, "connections succeed before anything is done", probers, func(p *cluster.Prober) error {
 		if gap, _ := cluster.Outage(p.Since(time.Now().Add(-Settle))); gap > 0 || time.Since(begin) < 2*Settle {
 			return fmt.Errorf("failed for %s", gap)
 		}
@@ -45,7 +85,7 @@ func (l *Lab) Outage(t *testing.T, addr netip.AddrPort, f func()) (attempts []cl
 	})
 	start := time.Now()
 	f()
-	Eventually(t, "connections succeed again", func(context.Context) error {
+	waitForAll(t, "connections succeed again", probers, func(p *cluster.Prober) error {
 		attempts := p.Since(start)
 		gap, ok := cluster.Outage(attempts)
 		if !ok || len(attempts) == 0 || attempts[len(attempts)-1].Start.Sub(start) < gap+2*Settle {
@@ -53,14 +93,30 @@ func (l *Lab) Outage(t *testing.T, addr netip.AddrPort, f func()) (attempts []cl
 		}
 		return nil
 	})
-	p.Stop()
+	for _, p := range probers {
+		p.Stop()
+	}
 	control.Stop()
-	attempts = p.Since(start)
-	gap, _ = cluster.Outage(attempts)
 	noise, _ = cluster.Outage(control.Since(start))
-	t.Logf("new connections failed for %d ms (noise of the machine: %d ms): %s",
-		gap.Milliseconds(), noise.Milliseconds(), failures(attempts, start))
-	return attempts, gap, noise
+	for i, p := range probers {
+		in := Interruption{Attempts: p.Since(start)}
+		in.Gap, _ = cluster.Outage(in.Attempts)
+		t.Logf("%s: new connections failed for %d ms (noise of the machine: %d ms): %s",
+			addrs[i], in.Gap.Milliseconds(), noise.Milliseconds(), failures(in.Attempts, start))
+		all = append(all, in)
+	}
+	return all, noise
+}
+
+// waitForAll waits until done accepts each of the probers.
+func waitForAll(t *testing.T, what string, probers []*cluster.Prober, done func(*cluster.Prober) error) {
+	t.Helper()
+	Eventually(t, what, func(context.Context) (err error) {
+		for _, p := range probers {
+			err = errors.Join(err, done(p))
+		}
+		return err
+	})
 }
 
 // failures says when attempts failed, in milliseconds since start, with neighbours drawn together.
@@ -83,13 +139,19 @@ func failures(attempts []cluster.Attempt, start time.Time) string {
 // WantNoFailure is for moves in which nothing is lost.
 func (l *Lab) WantNoFailure(t *testing.T, what string, addr netip.AddrPort, f func()) {
 	t.Helper()
-	attempts, gap, noise := l.Outage(t, addr, f)
-	if l.straddled(attempts) {
-		t.Log("only connections whose handshake was under way at the move were reset")
-		return
-	}
-	if gap > noise {
-		t.Errorf("%s: new connections failed for %s, want none to fail", what, gap)
+	l.WantNoFailures(t, what, cluster.Client, []netip.AddrPort{addr}, f)
+}
+
+// WantNoFailures is WantNoFailure for connections from a host to several addresses at once.
+func (l *Lab) WantNoFailures(t *testing.T, what, host string, addrs []netip.AddrPort, f func()) {
+	t.Helper()
+	all, noise := l.Outages(t, host, addrs, f)
+	for i, in := range all {
+		if l.straddled(in.Attempts) {
+			t.Logf("%s: only connections whose handshake was under way at the move were reset", addrs[i])
+		} else if in.Gap > noise {
+			t.Errorf("%s: new connections to %s failed for %s, want none to fail", what, addrs[i], in.Gap)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/invar-lb/invar/pkg/kube"
 	"github.com/invar-lb/invar/test/cluster"
 )
 
@@ -169,13 +170,38 @@ func (l *Lab) WantEvent(t *testing.T, ns, kind, name, reason, message string) {
 	})
 }
 
+// DualService makes a Service with policy Local and an address of each family, which the node announces, and returns the
+// addresses once that node alone answers for them.
+func (l *Lab) DualService(t *testing.T, name, node string) []netip.AddrPort {
+	t.Helper()
+	l.Configure(t, Dual)
+	l.Create(t, name, Local, Annotated(kube.AnnotationAnnounceFrom, node),
+		Families(corev1.IPFamilyPolicyRequireDualStack, corev1.IPv4Protocol, corev1.IPv6Protocol))
+	l.WantAddresses(t, name, "192.168.1.160", "fd00:1::160")
+	addrs := []netip.AddrPort{netip.MustParseAddrPort("192.168.1.160:80"), netip.MustParseAddrPort("[fd00:1::160]:80")}
+	l.WantHeldBy(t, node, addrs...)
+	return addrs
+}
+
 // WantHTTP waits until the host on the LAN gets an answer at an address, and returns it.
 func (l *Lab) WantHTTP(t *testing.T, addr string) string {
 	t.Helper()
+	return l.WantHTTPFrom(t, cluster.Client, addr)
+}
+
+// WantHTTPFrom is WantHTTP for any host.
+func (l *Lab) WantHTTPFrom(t *testing.T, host, addr string) string {
+	t.Helper()
+	return l.WantSite(t, host, addr, netip.AddrPortFrom(netip.MustParseAddr(addr), 80).String(), 200)
+}
+
+// WantSite waits until a host gets an answer with this code for a site, by its name, at an address, and returns it.
+func (l *Lab) WantSite(t *testing.T, host, addr, site string, want int) string {
+	t.Helper()
 	var body string
-	Eventually(t, "HTTP 200 from "+addr, func(ctx context.Context) error {
-		code, b, err := l.Get(ctx, cluster.Client, netip.AddrPortFrom(netip.MustParseAddr(addr), 80))
-		if err == nil && code != 200 {
+	Eventually(t, fmt.Sprintf("HTTP %d from %s", want, addr), func(ctx context.Context) error {
+		code, b, err := l.GetSite(ctx, host, netip.AddrPortFrom(netip.MustParseAddr(addr), 80), site)
+		if err == nil && code != want {
 			err = fmt.Errorf("HTTP %d", code)
 		}
 		body = b
@@ -193,4 +219,17 @@ func (l *Lab) WantHolder(t *testing.T, addr string) string {
 		return err
 	})
 	return node
+}
+
+// WantHeldBy waits until the node alone answers for all the addresses.
+func (l *Lab) WantHeldBy(t *testing.T, node string, addrs ...netip.AddrPort) {
+	t.Helper()
+	Eventually(t, fmt.Sprintf("%s answers for %v", node, addrs), func(ctx context.Context) error {
+		for _, addr := range addrs {
+			if now, err := l.Holder(ctx, addr.Addr()); err != nil || now != node {
+				return fmt.Errorf("%s is answered by %q: %w", addr.Addr(), now, err)
+			}
+		}
+		return nil
+	})
 }

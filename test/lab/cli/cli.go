@@ -36,7 +36,8 @@ const usage = `lab runs a real Kubernetes cluster on this machine, every host of
   lab load IMAGE.tar...        import images into the containerd of every node
 
 Every command takes --name NAME (default "lab", or $LAB_NAME); kubectl takes it before its own arguments.
-Hosts are control-plane, node1, node2, ... and client, which is on the LAN and not in the cluster.
+Hosts are control-plane, node1, node2, ... and three that are not in the cluster: client, which is on the LAN, router, the
+LAN's gateway, and outside, a client on the network behind it.
 `
 
 // errUsage says that the command line was wrong; what was wrong with it has been printed.

@@ -28,7 +28,7 @@ type HostStatus struct {
 	MAC       string    `json:"mac"`
 	IPv4      string    `json:"ipv4"`
 	IPv6      string    `json:"ipv6"`
-	Ready     bool      `json:"ready"` // node: condition Ready; control plane: /readyz; client: always
+	Ready     bool      `json:"ready"` // node: condition Ready; control plane: /readyz; others: always
 	Cut       bool      `json:"cut"`
 	Apart     bool      `json:"apart"` // in the part of the LAN that a partition has split off
 	Frozen    bool      `json:"frozen"`
@@ -71,7 +71,8 @@ func hostStatus(ctx context.Context, lab plan.Lab, h plan.Host, ready bool) Host
 
 // readyHosts tells which hosts are ready; none of the cluster's if kube-apiserver does not answer.
 func readyHosts(ctx context.Context, lab plan.Lab) map[string]bool {
-	ready := map[string]bool{lab.Client().Name: wire.Laid(lab)}
+	laid := wire.Laid(lab)
+	ready := map[string]bool{lab.Client().Name: laid, lab.Router().Name: laid, lab.Outside().Name: laid}
 	c, err := client(lab)
 	if err != nil {
 		return ready

@@ -4,11 +4,11 @@
 //
 // A lab's LAN looks like this, one network namespace per box:
 //
-//	              NAME-switch (bridge "lan": 192.168.1.1, fd00:1::1)
-//	       +-----------------+---------+-------+-----------------+
-//	  p-control-plane     p-node1   p-node2   ...            p-client
-//	       |                 |         |                         |
-//	NAME-control-plane  NAME-node1  NAME-node2  ...         NAME-client
-//	192.168.1.10        .11         .12                     192.168.1.100
-//	fd00:1::10          ::11        ::12                    fd00:1::100
+//	                          NAME-switch (bridge "lan")                         (bridge "far")
+//	       +-----------------+---------+-------+-----------+-------------+            +-----------+
+//	  p-control-plane     p-node1   p-node2   ...       p-client      p-router      p-far     p-outside
+//	       |                 |         |                   |             |            |           |
+//	NAME-control-plane  NAME-node1  NAME-node2  ...  NAME-client      NAME-router (eth0, eth1)  NAME-outside
+//	192.168.1.10        .11         .12              192.168.1.100    192.168.1.1  192.168.2.1  192.168.2.100
+//	fd00:1::10          ::11        ::12             fd00:1::100      fd00:1::1    fd00:2::1    fd00:2::100
 package plan

@@ -13,8 +13,10 @@ import (
 const (
 	// LANv4Bits and LANv6Bits are the prefix lengths of the LAN.
 	LANv4Bits, LANv6Bits = 24, 64
-	// GatewayV4, GatewayV6 and GatewayMAC belong to the LAN's router, which the switch plays. It leads nowhere.
-	GatewayV4, GatewayV6, GatewayMAC = "192.168.1.1", "fd00:1::1", "02:42:c0:a8:01:01"
+	// GatewayV4 and GatewayV6 are the router on the LAN, FarGatewayV4 and FarGatewayV6 the same on the network behind it,
+	// which has the LAN's prefix lengths. It leads nowhere else.
+	GatewayV4, GatewayV6       = "192.168.1.1", "fd00:1::1"
+	FarGatewayV4, FarGatewayV6 = "192.168.2.1", "fd00:2::1"
 	// PodsV4 and PodsV6 hold the pod ranges of all nodes.
 	PodsV4, PodsV6 = "10.244.0.0/16", "fd00:10:244::/48"
 	// ServicesV4 and ServicesV6 are the ranges of cluster IPs.
@@ -27,10 +29,12 @@ const (
 	APIPort = 6443
 	// MaxNodes keeps the nodes' addresses clear of the client's, which is .100.
 	MaxNodes = 80
-	// Interface is the name of every host's LAN interface.
-	Interface = "eth0"
-	// Bridge is the name of the switch's bridge.
-	Bridge = "lan"
+	// Interface is the name of every host's LAN interface, FarInterface that of the router's other one.
+	Interface, FarInterface = "eth0", "eth1"
+	// Bridge is the name of the switch's bridge, FarBridge that of the network behind the router.
+	Bridge, FarBridge = "lan", "far"
+	// FarPort is the router's port on FarBridge.
+	FarPort = "p-far"
 	// OtherBridge is the name of the bridge that hosts are on which a partition has split off.
 	OtherBridge = "lan2"
 )
@@ -43,6 +47,8 @@ const (
 	ControlPlane Role = "control-plane" // etcd and the Kubernetes control plane; no kubelet
 	Node         Role = "node"          // kubelet, containerd, kube-proxy
 	Client       Role = "client"        // on the LAN, not in the cluster
+	Router       Role = "router"        // between the LAN and the network behind it
+	Outside      Role = "outside"       // a client on the network behind the router
 )
 
 // Host is one machine of the lab.
@@ -122,11 +128,11 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Hosts lists all hosts: the control plane, the nodes in order, the client.
+// Hosts lists all hosts: the control plane, the nodes in order, the client, the router and who is behind it.
 func (l Lab) Hosts() []Host {
 	hosts := []Host{l.ControlPlane()}
 	hosts = append(hosts, l.NodeHosts()...)
-	return append(hosts, l.Client())
+	return append(hosts, l.Client(), l.Router(), l.Outside())
 }
 
 // ControlPlane is the host that runs Kubernetes' own servers.
@@ -134,6 +140,17 @@ func (l Lab) ControlPlane() Host { return l.host("control-plane", ControlPlane, 
 
 // Client is the host that is on the LAN and not in the cluster.
 func (l Lab) Client() Host { return l.host("client", Client, 100) }
+
+// Router is the host that joins the LAN and the network behind it.
+func (l Lab) Router() Host { return l.host("router", Router, 1) }
+
+// Outside is the client on the network behind the router. Its addresses are the LAN client's, in that network.
+func (l Lab) Outside() Host {
+	h := l.host("outside", Outside, 100)
+	h.MAC = "02:42:c0:a8:02:64"
+	h.IPv4, h.IPv6 = netip.MustParseAddr("192.168.2.100"), netip.MustParseAddr("fd00:2::100")
+	return h
+}
 
 // NodeHosts lists the nodes, node1 first.
 func (l Lab) NodeHosts() []Host {
@@ -182,7 +199,7 @@ func (l Lab) OwnsNetns(name string) bool { return owned(l.Name + "-").MatchStrin
 func (l Lab) OwnsCgroup(name string) bool { return owned("lab-" + l.Name + "-").MatchString(name) }
 
 func owned(prefix string) *regexp.Regexp {
-	return regexp.MustCompile("^" + prefix + `(switch|control-plane|client|node[0-9]+)$`)
+	return regexp.MustCompile("^" + prefix + `(switch|control-plane|client|router|outside|node[0-9]+)$`)
 }
 
 // NetnsPath is the file that stands for a network namespace.

@@ -62,6 +62,16 @@ func TestHosts(t *testing.T) {
 			MAC: "02:42:c0:a8:01:64", IPv4: netip.MustParseAddr("192.168.1.100"), IPv6: netip.MustParseAddr("fd00:1::100"),
 			Cgroup: "lab-lab-client",
 		},
+		{
+			Name: "router", Role: plan.Router, Netns: "lab-router", Port: "p-router",
+			MAC: "02:42:c0:a8:01:01", IPv4: netip.MustParseAddr(plan.GatewayV4), IPv6: netip.MustParseAddr(plan.GatewayV6),
+			Cgroup: "lab-lab-router",
+		},
+		{
+			Name: "outside", Role: plan.Outside, Netns: "lab-outside", Port: "p-outside",
+			MAC: "02:42:c0:a8:02:64", IPv4: netip.MustParseAddr("192.168.2.100"), IPv6: netip.MustParseAddr("fd00:2::100"),
+			Cgroup: "lab-lab-outside",
+		},
 	}
 	if diff := cmp.Diff(want, lab.Hosts(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		t.Errorf("Hosts (-want +got):\n%s", diff)
@@ -102,8 +112,8 @@ func TestAddresses(t *testing.T) {
 	services4, services6 := netip.MustParsePrefix(plan.ServicesV4), netip.MustParsePrefix(plan.ServicesV6)
 	ranges := []netip.Prefix{lan4, lan6, services4, services6}
 	for _, h := range lab.Hosts() {
-		if !lan4.Contains(h.IPv4) || !lan6.Contains(h.IPv6) || h.IPv4.String() == plan.GatewayV4 || h.IPv6.String() == plan.GatewayV6 {
-			t.Errorf("%s: %v and %v are no hosts' addresses on the LAN", h.Name, h.IPv4, h.IPv6)
+		if far := h.Role == plan.Outside; lan4.Contains(h.IPv4) == far || lan6.Contains(h.IPv6) == far {
+			t.Errorf("%s: %v and %v are on the LAN, or not, as they should not", h.Name, h.IPv4, h.IPv6)
 		}
 		if h.Role != plan.Node {
 			continue
@@ -141,6 +151,8 @@ func TestOwns(t *testing.T) {
 		{"a-switch", true},
 		{"a-control-plane", true},
 		{"a-client", true},
+		{"a-router", true},
+		{"a-outside", true},
 		{"a-node1", true},
 		{"a-node80", true},
 		{"ab-node1", false},

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/invar-lb/invar/test/lab/plan"
@@ -19,29 +20,33 @@ var quiet = sysctls{
 	{"net/ipv6/conf/default/accept_ra", "0"},
 }
 
-// routing makes a node a router for its pods. Traffic between two pods of one node crosses only the CNI bridge, and
+// routing completes forwarding for a node and its pods. Traffic between two pods of one node crosses only the CNI bridge, and
 // kube-proxy must see it all the same.
 var routing = sysctls{
-	{"net/ipv4/ip_forward", "1"},
-	{"net/ipv6/conf/all/forwarding", "1"},
-	{"net/ipv6/conf/default/forwarding", "1"},
 	{"net/bridge/bridge-nf-call-iptables", "1"},
 	{"net/bridge/bridge-nf-call-ip6tables", "1"},
 }
 
-// switching keeps netfilter away from the frames that pass the switch. The switch is the LAN's router too: it knows no
-// network but the LAN, so it answers everything else with "unreachable", at once.
-var switching = sysctls{
+// forwarding makes a router. It knows no networks but its own two, so it answers everything else with "unreachable", at once.
+var forwarding = sysctls{
 	{"net/ipv4/ip_forward", "1"},
 	{"net/ipv6/conf/all/forwarding", "1"},
+	{"net/ipv6/conf/default/forwarding", "1"},
+}
+
+// switching keeps netfilter away from the frames that pass the switch.
+var switching = sysctls{
 	{"net/bridge/bridge-nf-call-iptables", "0"},
 	{"net/bridge/bridge-nf-call-ip6tables", "0"},
 	{"net/bridge/bridge-nf-call-arptables", "0"},
 }
 
 func sysctlsOf(h plan.Host) sysctls {
-	if h.Role == plan.Node {
-		return append(append(sysctls{}, quiet...), routing...)
+	switch h.Role {
+	case plan.Node:
+		return slices.Concat(quiet, forwarding, routing)
+	case plan.Router:
+		return slices.Concat(quiet, forwarding)
 	}
 	return quiet
 }
@@ -55,32 +60,35 @@ func addNamespaces(lab plan.Lab) string {
 	return text(lines)
 }
 
-// switchScript is the text for the switch's namespace: the bridge, and a cable to every host. The bridge forwards at
-// once (no spanning tree, no delay) and floods multicast like a plain switch. It carries the router's addresses.
+// switchScript is the text for the switch's namespace: a bridge for the LAN and one for the network behind the router, and
+// a cable to every host. The bridges forward at once (no spanning tree, no delay) and flood multicast like a plain switch.
 func switchScript(lab plan.Lab) string {
-	lines := []string{
-		addBridge(plan.Bridge),
-		"link set lo up",
-		"link set " + plan.Bridge + " address " + plan.GatewayMAC + " up",
-		fmt.Sprintf("addr add %s/%d dev %s", plan.GatewayV4, plan.LANv4Bits, plan.Bridge),
-		fmt.Sprintf("addr add %s/%d dev %s nodad", plan.GatewayV6, plan.LANv6Bits, plan.Bridge),
+	lines := []string{"link set lo up"}
+	for _, bridge := range []string{plan.Bridge, plan.FarBridge} {
+		lines = append(lines, addBridge(bridge)...)
 	}
 	for _, h := range lab.Hosts() {
-		lines = append(lines,
-			fmt.Sprintf("link add %s type veth peer name %s address %s netns %s", h.Port, plan.Interface, h.MAC, h.Netns),
-			fmt.Sprintf("link set %s addrgenmode none master %s up", h.Port, plan.Bridge))
+		bridge := plan.Bridge
+		if h.Role == plan.Outside {
+			bridge = plan.FarBridge
+		}
+		lines = append(lines, cable(h.Port, bridge, plan.Interface+" address "+h.MAC, h.Netns)...)
 	}
-	return text(lines)
+	return text(append(lines, cable(plan.FarPort, plan.FarBridge, plan.FarInterface, lab.Router().Netns)...))
 }
 
-func addBridge(name string) string {
-	return "link add " + name + " type bridge stp_state 0 forward_delay 0 mcast_snooping 0 " +
-		"nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0"
+// addBridge makes a bridge without an address of its own.
+func addBridge(name string) []string {
+	return []string{
+		"link add " + name + " type bridge stp_state 0 forward_delay 0 mcast_snooping 0 " +
+			"nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0",
+		"link set " + name + " addrgenmode none up",
+	}
 }
 
 // partitionScript is the text that moves the ports of hosts to a bridge of their own.
 func partitionScript(hosts []plan.Host) string {
-	lines := []string{addBridge(plan.OtherBridge), "link set " + plan.OtherBridge + " addrgenmode none up"}
+	lines := addBridge(plan.OtherBridge)
 	for _, h := range hosts {
 		lines = append(lines, "link set "+h.Port+" master "+plan.OtherBridge)
 	}
@@ -91,23 +99,33 @@ func partitionScript(hosts []plan.Host) string {
 func uniteScript(lab plan.Lab) string {
 	var lines []string
 	for _, h := range lab.Hosts() {
-		lines = append(lines, "link set "+h.Port+" master "+plan.Bridge)
+		if h.Role != plan.Outside {
+			lines = append(lines, "link set "+h.Port+" master "+plan.Bridge)
+		}
 	}
 	return text(append(lines, "link del "+plan.OtherBridge))
 }
 
-// hostScript is the text for a host's namespace: addresses, and routes to the pods of the nodes. The client, which is
-// not part of the cluster, gets no such routes. The default route is what lets a node's own processes send to a
+// cable joins a port of a bridge to an interface of a host.
+func cable(port, bridge, ifi, netns string) []string {
+	return []string{
+		fmt.Sprintf("link add %s type veth peer name %s netns %s", port, ifi, netns),
+		fmt.Sprintf("link set %s addrgenmode none master %s up", port, bridge),
+	}
+}
+
+// hostScript is the text for a host's namespace: addresses, and routes to the pods of the nodes. Who is not part of the
+// cluster gets no such routes. The default route is what lets a node's own processes send to a
 // cluster IP: the kernel looks for a route before kube-proxy's rules see the packet.
 func hostScript(lab plan.Lab, h plan.Host) string {
-	lines := []string{
-		"link set lo up",
-		"link set " + plan.Interface + " up",
-		fmt.Sprintf("addr add %s/%d dev %s", h.IPv4, plan.LANv4Bits, plan.Interface),
-		fmt.Sprintf("addr add %s/%d dev %s nodad", h.IPv6, plan.LANv6Bits, plan.Interface),
-		"route add default via " + plan.GatewayV4,
-		"route add default via " + plan.GatewayV6,
+	lines := append([]string{"link set lo up"}, address(plan.Interface, h.IPv4.String(), h.IPv6.String())...)
+	switch h.Role {
+	case plan.Router:
+		return text(append(lines, address(plan.FarInterface, plan.FarGatewayV4, plan.FarGatewayV6)...))
+	case plan.Outside:
+		return text(append(lines, "route add default via "+plan.FarGatewayV4, "route add default via "+plan.FarGatewayV6))
 	}
+	lines = append(lines, "route add default via "+plan.GatewayV4, "route add default via "+plan.GatewayV6)
 	// Flannel makes the nodes' routes. The control plane, which is no node, needs some to reach webhooks.
 	if h.Role == plan.Client || h.Role == plan.Node && lab.Flannel() {
 		return text(lines)
@@ -120,6 +138,15 @@ func hostScript(lab plan.Lab, h plan.Host) string {
 		}
 	}
 	return text(lines)
+}
+
+// address sets an interface up with an address of each family.
+func address(ifi, v4, v6 string) []string {
+	return []string{
+		"link set " + ifi + " up",
+		fmt.Sprintf("addr add %s/%d dev %s", v4, plan.LANv4Bits, ifi),
+		fmt.Sprintf("addr add %s/%d dev %s nodad", v6, plan.LANv6Bits, ifi),
+	}
 }
 
 // masquerade is the nft text for a node: what pods send to the LAN carries the node's address, as with flannel. What

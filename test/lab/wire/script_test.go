@@ -13,7 +13,7 @@ func TestScripts(t *testing.T) {
 	lab := plan.Lab{Name: "lab", Nodes: 2}
 	labtest.Golden(t, "namespaces.ip", addNamespaces(lab))
 	labtest.Golden(t, "switch.ip", switchScript(lab))
-	for _, name := range []string{"control-plane", "node1", "client"} {
+	for _, name := range []string{"control-plane", "node1", "client", "router", "outside"} {
 		h, err := lab.Host(name)
 		if err != nil {
 			t.Fatal(err)
@@ -26,7 +26,7 @@ func TestScripts(t *testing.T) {
 }
 
 // TestRoutes checks for the largest lab that every host of the cluster has a route to the pods of every other node,
-// and the client to none.
+// and others to none.
 func TestRoutes(t *testing.T) {
 	lab := plan.Lab{Name: "lab", Nodes: plan.MaxNodes}
 	flannel, err := lab.With(plan.Options{PodNetwork: "flannel"})
@@ -36,7 +36,7 @@ func TestRoutes(t *testing.T) {
 	for _, h := range lab.Hosts() {
 		script, withFlannel := hostScript(lab, h), hostScript(flannel, h)
 		for _, n := range lab.NodeHosts() {
-			want := h.Role != plan.Client && h.Name != n.Name
+			want := (h.Role == plan.Node || h.Role == plan.ControlPlane) && h.Name != n.Name
 			for _, route := range []string{
 				fmt.Sprintf("route add %s via %s\n", n.PodsV4, n.IPv4), fmt.Sprintf("route add %s via %s\n", n.PodsV6, n.IPv6),
 			} {

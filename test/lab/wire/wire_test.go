@@ -66,16 +66,16 @@ func TestLAN(t *testing.T) {
 	}
 	node := lab.NodeHosts()[1]
 	targets := []string{listenIn(t, node, node.IPv4), listenIn(t, node, node.IPv6)}
-	checkReach(t, lab, targets, true)
+	checkReach(t, lab, targets, true, lab.Outside())
 	if err := Cut(t.Context(), lab, node); err != nil {
 		t.Fatal(err)
 	}
 	checkPort(t, lab, node, Port{Cut: true})
-	checkReach(t, lab, targets, false)
+	checkReach(t, lab, targets, false, lab.Outside())
 	if err := Heal(t.Context(), lab, node); err != nil {
 		t.Fatal(err)
 	}
-	checkReach(t, lab, targets, true)
+	checkReach(t, lab, targets, true, lab.Outside())
 	checkPort(t, lab, node, Port{})
 }
 
@@ -111,10 +111,10 @@ func checkPort(t *testing.T, lab plan.Lab, h plan.Host, want Port) {
 	}
 }
 
-// checkReach dials from the client and from another node.
-func checkReach(t *testing.T, lab plan.Lab, targets []string, want bool) {
+// checkReach dials from the client, from another node, and from more hosts.
+func checkReach(t *testing.T, lab plan.Lab, targets []string, want bool, more ...plan.Host) {
 	t.Helper()
-	for _, from := range []plan.Host{lab.Client(), lab.NodeHosts()[0]} {
+	for _, from := range append([]plan.Host{lab.Client(), lab.NodeHosts()[0]}, more...) {
 		for _, target := range targets {
 			err := dialIn(t.Context(), from, target, want)
 			if (err == nil) != want {

@@ -2,6 +2,8 @@
 //
 //	pod echo-5d8f node node2 client 192.168.1.100:40312
 //
+// To that it adds " forwarded" and the request's X-Forwarded-For, if a proxy has set that.
+//
 // It takes its names from the environment (POD_NAME, NODE_NAME: the downward API). On SIGTERM it finishes the
 // requests it has and ends.
 package main
@@ -14,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -49,6 +52,10 @@ func run() int {
 func handler() http.Handler {
 	pod, node := os.Getenv("POD_NAME"), os.Getenv("NODE_NAME")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "pod %s node %s client %s\n", pod, node, r.RemoteAddr)
+		forwarded := ""
+		if by := r.Header.Values("X-Forwarded-For"); len(by) > 0 {
+			forwarded = " forwarded " + strings.Join(by, ", ")
+		}
+		fmt.Fprintf(w, "pod %s node %s client %s%s\n", pod, node, r.RemoteAddr, forwarded)
 	})
 }
