@@ -43,7 +43,7 @@ timeout --kill-after=5 "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cp
   -serial stdio -serial "file:$run/code" \
   -fsdev local,id=host,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=host,mount_tag=host \
   -kernel "$kernel/vmlinuz" -initrd "$run/initrd" \
-  -append "console=ttyS0 quiet panic=-1 FILES=$kernel/lib/modules/$release COMMAND=$run/command" </dev/null | tr -d '\r' || status=$?
+  -append "console=ttyS0 quiet panic=-1 FILES=$kernel/lib/modules/$release COMMAND=$run/command" </dev/null | sed -u 's/\r$//' || status=$?
 
 code=$(tr -dc '0-9' <"$run/code" 2>/dev/null) || true
 if [[ -n $code ]]; then

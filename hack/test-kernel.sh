@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-seconds=900
+seconds=1200
 packages=(test/netns pkg/netif pkg/responder pkg/layer2 test/ipvs)
 
 mkdir -p bin/kernel/tests

@@ -235,13 +235,8 @@ func TestRealGivesWay(t *testing.T) {
 			t.Errorf("arping finds no duplicate: %v\n%s", err, out)
 		}
 		waitFor(t, "address is marked as a duplicate", func() (failed bool) {
-			h.Do(func() error {
-				link, err := netlink.LinkByName(s.far)
-				if err != nil {
-					return err
-				}
-				addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
-				failed = slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_DADFAILED != 0 })
+			h.Do(func() (err error) {
+				failed, err = netns.Duplicate(s.far)
 				return err
 			})
 			return failed

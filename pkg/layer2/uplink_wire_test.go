@@ -111,8 +111,7 @@ func TestRealFailover(t *testing.T) {
 				next(t, second, "announcement with the MAC after the failover", within(tt.vlan, from(mac, arpOf(vip, 1))))
 			}
 			next(t, second6, "advertisement after the failover", within(tt.vlan, advertisementOf(vip6)))
-			second.Send(tagged(tt.vlan, ask(vip)))
-			next(t, second, "answer", within(tt.vlan, from(mac, answered(vip))))
+			answer(t, second, "answer", tagged(tt.vlan, ask(vip)), within(tt.vlan, from(mac, answered(vip))))
 		})
 	}
 }
@@ -129,11 +128,12 @@ func TestRealVLANOfBond(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tap := peer.Capture("lan0")
+	tap, untagged := peer.Capture("lan0"), peer.Capture("lan0")
 	a := runReal(t, Config{})
 	inVLAN := netip.MustParseAddr("192.168.5.160")
 	a.Set(desire(vip, inVLAN))
 	mac := netns.MAC(t, "bond0")
+	next(t, untagged, "announcement on the bond", from(mac, arpOf(vip, 1)))
 	f := next(t, tap, "announcement in the VLAN", func(b []byte) bool {
 		if arpOf(inVLAN, 1)(b) || within(5, arpOf(vip, 1))(b) || within(6, arpOf(inVLAN, 1))(b) {
 			t.Errorf("announced outside of its subnet: %x", b)
@@ -193,8 +193,7 @@ func TestRealBridgeOfBond(t *testing.T) {
 				return slices.Equal(a.State().Addresses[0].Interfaces, []string{"br0"})
 			})
 			next(t, tap, "announcement", from(netns.MAC(t, "br0"), arpOf(vip, 1)))
-			tap.Send(ask(vip))
-			next(t, tap, "answer", from(netns.MAC(t, "br0"), answered(vip)))
+			answer(t, tap, "answer", ask(vip), from(netns.MAC(t, "br0"), answered(vip)))
 		})
 	}
 }
@@ -214,12 +213,13 @@ func TestRealLACP(t *testing.T) {
 	a := runReal(t, Config{})
 	a.Set(map[netip.Addr]Announcement{vip: {Interfaces: []string{"bond0"}}})
 	mac := netns.MAC(t, "bond0")
-	next(t, tap, "announcement", from(mac, arpOf(vip, 1)))
 	answers := func() bool { // the first questions may go to a member that is not taken in yet, or about to be left
 		out, err := peer.Run("arping", "-0", "-c", "1", "-w", "1", "-i", "bond0", vip.String())
 		return err == nil && strings.Contains(out, mac.String())
 	}
 	waitFor(t, "answer", answers)
+	a.Reannounce(vip) // the first announcements may have come before both ends agreed
+	next(t, tap, "announcement", from(mac, arpOf(vip, 1)))
 	for _, cut := range []string{"lan0", "lan1"} {
 		peer.Do(func() error { netns.SetDown(t, cut); return nil })
 		netns.WaitCarrier(t, cut, false)

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { netns.Main(m) }
 
 // patience bounds how long a test waits for what has to come.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // These tests run an Announcer over real interfaces. What comes in at the far end of a cable is captured there.
 
@@ -93,6 +93,16 @@ func next(t *testing.T, tap *netns.Tap, what string, match func([]byte) bool) ne
 		t.Fatalf("%s: not within %s", what, patience)
 	}
 	return f
+}
+
+// answer asks until there is an answer that match accepts: the first questions may come before the sockets that they are for.
+func answer(t *testing.T, tap *netns.Tap, what string, question []byte, match func([]byte) bool) {
+	t.Helper()
+	waitFor(t, what, func() bool {
+		tap.Send(question)
+		_, ok := tap.Next(patience/15, match)
+		return ok
+	})
 }
 
 func desire(addrs ...netip.Addr) map[netip.Addr]Announcement {
@@ -177,8 +187,7 @@ func TestRealInterfaces(t *testing.T) {
 		s := a.State()
 		return len(s.Addresses) == 2 && len(s.Addresses[0].Interfaces) == 1 && s.Addresses[0].Interfaces[0] == "br0"
 	})
-	tap.Send(ask(vip))
-	next(t, tap, "answer by the bridge", func(b []byte) bool { return answered(vip)(b) && bytes.Equal(b[22:28], br0) })
+	answer(t, tap, "answer by the bridge", ask(vip), from(br0, answered(vip)))
 }
 
 // TestRealKinds: VLANs and bonds, where the kernel has them. The peer is set up likewise.

@@ -16,7 +16,7 @@ import (
 	"github.com/invar-lb/invar/test/netns"
 )
 
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // watch runs a watcher over the real kernel, without the slow scan, and returns its snapshots.
 func watch(t *testing.T) <-chan *Snapshot {

@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds how long a test waits for a frame that has to come.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // wire is a LAN with a responder's interface on one side and the test on the other.
 type wire interface {

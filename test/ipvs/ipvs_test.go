@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { netns.Main(m) }
 
 // patience bounds how long a test waits for what has to come.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // vip is the Service's address. Its port 80 leads to port 8080 of the node that took the packet in.
 const vip = "192.168.1.160"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // waitFor bounds how long the kernel may take until a link is as it was asked to be.
-const waitFor = 5 * time.Second
+const waitFor = 15 * time.Second
 
 // Veth makes a cable: a link of the given name here, and one of the same name in the peer's namespace. Both are up when it
 // returns. The cable is removed when the test ends.
@@ -155,6 +156,20 @@ func AddAddr(name, prefix string) error {
 		return fmt.Errorf("add address %s to %s: %w", prefix, name, err)
 	}
 	return waitLocal(p.Addr())
+}
+
+// Duplicate reports whether the kernel has found an IPv6 address of a link to be a duplicate. In a peer's namespace call it from
+// [Peer.Do].
+func Duplicate(name string) (bool, error) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return false, fmt.Errorf("find link %s: %w", name, err)
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // by a change meanwhile: what is there is true all the same
+		return false, fmt.Errorf("list addresses of %s: %w", name, err)
+	}
+	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_DADFAILED != 0 }), nil
 }
 
 // waitLocal waits until frames for addr are received. The kernel makes IPv6 addresses usable in the background, also those
