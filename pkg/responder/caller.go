@@ -113,9 +113,9 @@ func (c *Caller) Close() {
 
 // socket returns the socket for a family, opening it if necessary. The caller holds c.mu.
 func (c *Caller) socket(v6 bool) (etherType uint16, socket questionSocket, err error) {
-	etherType, filter := uint16(etherTypeARP), filterARPAnswers()
+	etherType, filter := uint16(etherTypeARP), filterARPAnswers
 	if v6 {
-		etherType, filter = etherTypeIPv6, filterNDPAnswers()
+		etherType, filter = etherTypeIPv6, filterNDPAnswers
 	}
 	if socket = c.sockets[etherType]; socket != nil {
 		return etherType, socket, nil
@@ -123,7 +123,7 @@ func (c *Caller) socket(v6 bool) (etherType uint16, socket questionSocket, err e
 	if c.closed {
 		return etherType, nil, errors.New("caller is closed")
 	}
-	raw, err := assembleFilter(filter)
+	raw, err := assembleFilter(filter())
 	if err != nil {
 		return etherType, nil, err
 	}
