@@ -81,7 +81,7 @@ type Speaker struct {
 	asks    chan func()   // to be run by work, between two looks
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
-	beat    chan struct{} // of size 1: time has passed; the clock of the wire watch, for two clocks would wake this process twice
+	paused  chan struct{} // of size 1: this process did not run for a while
 	started atomic.Bool
 	unsaved atomic.Bool // something may have changed since the state was saved
 
@@ -114,7 +114,7 @@ func New(cfg Config) *Speaker {
 		asks:       make(chan func()),
 		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
-		beat:       make(chan struct{}, 1),
+		paused:     make(chan struct{}, 1),
 		watch:      newWatch(),
 		phases:     newPhases(),
 		node:       election.NewNode(cfg.Node, membership.MinDetection),
@@ -179,9 +179,13 @@ func (s *Speaker) work(ctx context.Context) error {
 		}
 		return err
 	}
+	tick, err := newAlarm()
+	if err != nil {
+		return fmt.Errorf("keep watch: %w", err)
+	}
 	var helpers sync.WaitGroup
 	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
-	helpers.Go(func() { s.keepWatch(ctx) })
+	helpers.Go(func() { s.keepWatch(ctx, tick) })
 	helpers.Go(func() { s.keepState(ctx) })
 	helpers.Go(func() { s.keepTelling(ctx) })
 	s.members.JoinAll(ctx, s.listed, startWait)
@@ -247,26 +251,32 @@ func (s *Speaker) secretName() cache.ObjectName {
 
 // loop looks at everything whenever something changed or is due, until ctx is done.
 func (s *Speaker) loop(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
 	for ctx.Err() == nil {
 		due := false
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
 			due = true
-		case <-s.beat:
-			due = !s.again.IsZero() && !time.Now().Before(s.again)
+		case <-again.C:
+			due = true
+		case <-s.paused:
 		case ask := <-s.asks:
 			ask()
 		}
+		now := time.Now()
 		switch { // a pause may end with a change: which of the two comes first is chance
-		case s.node.Beat(time.Now()):
+		case s.node.Paused(now, s.watch.pause(now)):
 			s.rejoin(election.DoubtPaused)
 		case due:
 			s.sync()
 		}
-		s.node.Beat(time.Now()) // asking the peers may have taken long
 		if s.node.Stalled() {
 			go s.catchUp()
+		}
+		if again.Stop(); !s.again.IsZero() {
+			again.Reset(time.Until(s.again))
 		}
 	}
 }
