@@ -29,10 +29,11 @@ const (
 	startWait    = 3 * time.Second        // for all listed peers to be reached at the start
 	blockedWait  = 5 * time.Second        // before speakers that nobody can talk to are taken for blocked
 	lonelyEvery  = time.Second            // between looks whether they are
+	pauseLimit   = 800 * time.Millisecond // without running, before what this node knows may be from the past
 	claimWait    = 100 * time.Millisecond // for a claim to arrive after its announcement
 	meetEvery    = 500 * time.Millisecond // between two exchanges with one peer
 	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
-	leaveWait    = time.Second            // for the peers to hear that it has left
+	leaveWait    = 2 * time.Second        // for the peers to hear that it has left
 )
 
 // Config says where and for whom a speaker works.
@@ -117,7 +118,7 @@ func New(cfg Config) *Speaker {
 		paused:     make(chan struct{}, 1),
 		watch:      newWatch(),
 		phases:     newPhases(),
-		node:       election.NewNode(cfg.Node, membership.MinDetection),
+		node:       election.NewNode(cfg.Node, pauseLimit),
 		announced:  map[announced]time.Time{},
 		conflicts:  map[netip.Addr]layer2.MAC{},
 		known:      newAcquaintances(),

@@ -12,10 +12,10 @@ import (
 
 // Timing of pkg/speaker and pkg/layer2.
 const (
-	pauseLimit   = swimSuspicionMult * swimProbeInterval // membership.MinDetection
+	pauseLimit   = 800 * time.Millisecond
 	startWait    = 3 * time.Second
 	handOverWait = 4 * time.Second
-	leaveWait    = time.Second
+	leaveWait    = 2 * time.Second
 	metaWait     = 300 * time.Millisecond
 	joinSoon     = 200 * time.Millisecond
 	joinLater    = 2 * time.Second
