@@ -83,8 +83,8 @@ type Speaker struct {
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
 	paused  chan struct{} // of size 1: this process did not run for a while
+	unsaved chan struct{} // of size 1: something may have changed since the state was saved
 	started atomic.Bool
-	unsaved atomic.Bool // something may have changed since the state was saved
 
 	// The rest belongs to the goroutine of work.
 	node      *election.Node
@@ -116,6 +116,7 @@ func New(cfg Config) *Speaker {
 		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
 		paused:     make(chan struct{}, 1),
+		unsaved:    make(chan struct{}, 1),
 		watch:      newWatch(),
 		phases:     newPhases(),
 		node:       election.NewNode(cfg.Node, pauseLimit),
