@@ -48,6 +48,9 @@
 // A node that was taken for dead by mistake loses its addresses, and nothing else: it hears of the claims that beat its
 // own, and takes nothing back.
 //
+// Nobody is woken to answer, and who asks is woken only to ask: answers wait in its socket until the next question is due. With that,
+// and a timer that costs one wake-up, the watch takes a third of what a speaker needs at rest.
+//
 // A node that should be a member and is none is asked as well, each 80 ms at first and ever more rarely ([SeekInterval]): its
 // answer is the first sign that a partition is over.
 //

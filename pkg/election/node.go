@@ -14,9 +14,9 @@ const (
 	// again here only when that peer has heard of it and denied it.
 	Modesty = time.Second
 
-	// stall is how long a node may go without a Beat before it has to reckon with claims that it has not heard of: the
-	// wire watch replaces a machine that stands still sooner than pauseLimit.
-	stall = 250 * time.Millisecond
+	// Stall is how long a node may not run before it has to reckon with claims that it has not heard of: the wire watch
+	// replaces a machine that stands still sooner than pauseLimit.
+	Stall = 250 * time.Millisecond
 
 	takeSoon   = 200 * time.Millisecond // before an address is taken a second time, doubled each time if the holder lives
 	takeLater  = 10 * time.Second       // at most
@@ -123,8 +123,7 @@ type Node struct {
 	name       string
 	pauseLimit time.Duration
 
-	beat    time.Time // of the last Beat
-	stalled bool      // Beat has found a pause
+	stalled bool      // there was a pause
 	able    bool      // as seen last
 	alone   bool      // as seen last
 	deaf    bool      // it was, and has not heard anybody since
@@ -167,22 +166,17 @@ func NewNode(name string, pauseLimit time.Duration) *Node {
 	}
 }
 
-// Beat is to be called regularly, several times in 250 ms, and before Decide. It reports whether this node was paused since the
-// last call for so long that peers may have replaced it; then the answer is [DoubtPaused]. After a shorter pause it answers
+// Paused is to be told before each Decide for how long this node did not run since the last one, as [Pulse.Pause] has it. It reports
+// whether that was so long that peers may have replaced it; then the answer is [DoubtPaused]. After a shorter pause it answers
 // as before, but claims nothing for a moment: see [Node.Stalled].
-func (n *Node) Beat(now time.Time) (paused bool) {
-	gap := time.Duration(0)
-	if !n.beat.IsZero() {
-		gap = now.Sub(n.beat)
-	}
-	n.beat = now
-	if gap > stall {
+func (n *Node) Paused(now time.Time, pause time.Duration) bool {
+	if pause > Stall {
 		n.stalled = true
 		if modest := now.Add(takeSoon); modest.After(n.modest) {
 			n.modest = modest
 		}
 	}
-	return gap > n.pauseLimit
+	return pause > n.pauseLimit
 }
 
 // Stalled reports, once for each, a pause after which this node may have missed claims. Without ceasing to answer it should

@@ -164,15 +164,46 @@ func TestNodeDoubts(t *testing.T) {
 	wantDecision(t, "link was down", w.decide(), election.Decision{Doubt: election.DoubtLink})
 }
 
-func TestNodeBeat(t *testing.T) {
+func TestNodePaused(t *testing.T) {
 	w := start()
 	for _, tt := range []struct {
-		after time.Duration
+		pause time.Duration
 		want  bool
 	}{{0, false}, {100 * time.Millisecond, false}, {900 * time.Millisecond, true}, {100 * time.Millisecond, false}} {
-		w.pass(tt.after)
-		if got := w.node.Beat(w.Now); got != tt.want {
-			t.Errorf("Beat after %v = %v, want %v", tt.after, got, tt.want)
+		w.pass(tt.pause)
+		if got := w.node.Paused(w.Now, tt.pause); got != tt.want {
+			t.Errorf("Paused for %v = %v, want %v", tt.pause, got, tt.want)
+		}
+	}
+}
+
+func TestPulse(t *testing.T) {
+	var p election.Pulse
+	now := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		what  string
+		after time.Duration
+		ask   bool // for the pause, instead of beating
+		want  time.Duration
+	}{
+		{"before the first beat", 0, true, 0},
+		{"the first beat", 0, false, 0},
+		{"a beat in time", 100 * time.Millisecond, false, 0},
+		{"a late one", 300 * time.Millisecond, false, 300 * time.Millisecond},
+		{"it is not forgotten", 100 * time.Millisecond, false, 300 * time.Millisecond},
+		{"until it is asked for", 50 * time.Millisecond, true, 300 * time.Millisecond},
+		{"then it is over", 100 * time.Millisecond, false, 0},
+		{"a pause that no beat has noticed", 900 * time.Millisecond, true, 900 * time.Millisecond},
+		{"the beat after that", 10 * time.Millisecond, false, 0},
+		{"no pause, but the longest time", 50 * time.Millisecond, true, 50 * time.Millisecond},
+	} {
+		now = now.Add(tt.after)
+		if tt.ask {
+			if got := p.Pause(now); got != tt.want {
+				t.Errorf("%s: paused for %v, want %v", tt.what, got, tt.want)
+			}
+		} else if got := p.Beat(now); got != (tt.want > election.Stall) {
+			t.Errorf("%s: paused = %v, want %v", tt.what, got, !got)
 		}
 	}
 }
@@ -306,11 +337,10 @@ func TestNodeAfterAStall(t *testing.T) {
 	w := start(vip, other)
 	w.claim(vip, "node1", 1)
 	w.claim(other, "node2", 1)
-	w.node.Beat(w.Now)
 	w.decide()
 	w.pass(400 * time.Millisecond)
-	if w.node.Beat(w.Now) {
-		t.Error("400 ms are a pause")
+	if w.node.Paused(w.Now, 400*time.Millisecond) {
+		t.Error("400 ms are so long that peers may have replaced it")
 	}
 	if !w.node.Stalled() || w.node.Stalled() {
 		t.Error("a stall is not reported once")
@@ -319,7 +349,7 @@ func TestNodeAfterAStall(t *testing.T) {
 	w.want(nodes[:1], vip, other)
 	wantDecision(t, "after a stall", w.decide(), election.Decision{Hold: vips(vip), Again: w.Now.Add(200 * time.Millisecond)})
 	w.pass(200 * time.Millisecond)
-	w.node.Beat(w.Now)
+	w.node.Paused(w.Now, 200*time.Millisecond)
 	if w.node.Stalled() || len(w.decide().Claims) != 1 {
 		t.Error("200 ms later it still waits")
 	}

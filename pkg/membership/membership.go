@@ -103,15 +103,20 @@ func Start(cfg Config) (*Members, error) {
 }
 
 // How fast a member that has vanished is found out: it is probed after at most one interval on average, misses that
-// probe, and has the time of suspicion to deny it. See [MinDetection].
+// probe, and has the time of suspicion to deny it, which is suspicionMult intervals at least. Each probe wakes both processes. The
+// heartbeats are patient, since only a process that hangs is left to them: see the package's documentation.
 const (
-	probeInterval = 200 * time.Millisecond
+	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 100 * time.Millisecond
-	suspicionMult = 4
+	suspicionMult = 2
+	// awarenessMax is how many times slower a member probes that is unwell itself, or cut off: it has to find out of each peer
+	// that it is gone, one after the other, before it knows that it is alone.
+	awarenessMax = 3
 )
 
-// GossipInterval is that between two rounds of gossip, which wake a speaker also when there is nothing to tell.
-const GossipInterval = 500 * time.Millisecond
+// GossipInterval is that between two rounds of gossip, which wake a speaker also when there is nothing to tell: together with a
+// probe.
+const GossipInterval = probeInterval
 
 // Repeats says after which times what is new is told to each member again: a datagram may be lost, the gossip is slow, and a
 // break of some seconds may outlast both.
@@ -129,10 +134,6 @@ const (
 	denyAsk  = 100 * time.Millisecond
 )
 
-// MinDetection is the least time for which a member must be silent before any peer takes it for dead. One that finds that
-// it has not run for so long may have been replaced.
-const MinDetection = suspicionMult * probeInterval
-
 // profile returns memberlist's settings. They are MetalLB's (DefaultLANConfig) but for the speed. Lifeguard stays on, so a
 // member that is slow itself doubts itself first.
 func (m *Members) profile() *memberlist.Config {
@@ -148,6 +149,7 @@ func (m *Members) profile() *memberlist.Config {
 	c.ProbeTimeout = probeTimeout
 	c.SuspicionMult = suspicionMult
 	c.SuspicionMaxTimeoutMult = 2
+	c.AwarenessMaxMultiplier = awarenessMax
 	c.GossipInterval = GossipInterval
 	c.EnableCompression = false // the messages are small, and short of nothing but time
 	c.PushPullInterval = 10 * time.Second

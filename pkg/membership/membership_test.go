@@ -143,7 +143,7 @@ func TestMetaLeaveAndCrash(t *testing.T) {
 			return p.Name == "node2" && p.Meta == Meta{Announcing: true, Draining: true}
 		})
 	})
-	if err := b.Leave(time.Second); err != nil {
+	if err := b.Leave(2 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 left", func() bool { return slices.Equal(a.names(), []string{"node1", "node3"}) })
@@ -332,7 +332,7 @@ func TestReports(t *testing.T) {
 	a.eventually(t, "node1 sees node2", func() bool { return len(a.Peers()) == 2 })
 	a.Report(after)
 	b.eventually(t, "the newer report", func() bool { return cmp.Equal(after, b.Reports()["node1"], cmpAddr) })
-	if err := a.Leave(time.Second); err != nil {
+	if err := a.Leave(2 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually(t, "no report of who is gone", func() bool { _, ok := b.Reports()["node1"]; return !ok })
@@ -420,7 +420,7 @@ func TestLeaveTakingLeavesNobodyAlone(t *testing.T) {
 	a.eventually(t, "node2 drains", func() bool {
 		return slices.ContainsFunc(a.Peers(), func(p Peer) bool { return p.Name == "node2" && p.Meta.Draining })
 	})
-	if err := b.Leave(time.Second); err != nil {
+	if err := b.Leave(2 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	a.eventually(t, "node2 left", func() bool { return slices.Equal(a.names(), []string{"node1"}) })

@@ -29,10 +29,11 @@ const (
 	startWait    = 3 * time.Second        // for all listed peers to be reached at the start
 	blockedWait  = 5 * time.Second        // before speakers that nobody can talk to are taken for blocked
 	lonelyEvery  = time.Second            // between looks whether they are
+	pauseLimit   = 800 * time.Millisecond // without running, before what this node knows may be from the past
 	claimWait    = 100 * time.Millisecond // for a claim to arrive after its announcement
 	meetEvery    = 500 * time.Millisecond // between two exchanges with one peer
 	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
-	leaveWait    = time.Second            // for the peers to hear that it has left
+	leaveWait    = 2 * time.Second        // for the peers to hear that it has left
 )
 
 // Config says where and for whom a speaker works.
@@ -81,9 +82,9 @@ type Speaker struct {
 	asks    chan func()   // to be run by work, between two looks
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
-	beat    chan struct{} // of size 1: time has passed; the clock of the wire watch, for two clocks would wake this process twice
+	paused  chan struct{} // of size 1: this process did not run for a while
+	unsaved chan struct{} // of size 1: something may have changed since the state was saved
 	started atomic.Bool
-	unsaved atomic.Bool // something may have changed since the state was saved
 
 	// The rest belongs to the goroutine of work.
 	node      *election.Node
@@ -115,10 +116,11 @@ func New(cfg Config) *Speaker {
 		asks:       make(chan func()),
 		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
-		beat:       make(chan struct{}, 1),
+		paused:     make(chan struct{}, 1),
+		unsaved:    make(chan struct{}, 1),
 		watch:      newWatch(),
 		phases:     newPhases(),
-		node:       election.NewNode(cfg.Node, membership.MinDetection),
+		node:       election.NewNode(cfg.Node, pauseLimit),
 		announced:  map[announced]time.Time{},
 		conflicts:  map[netip.Addr]layer2.MAC{},
 		known:      newAcquaintances(),
@@ -180,9 +182,13 @@ func (s *Speaker) work(ctx context.Context) error {
 		}
 		return err
 	}
+	tick, err := newAlarm()
+	if err != nil {
+		return fmt.Errorf("keep watch: %w", err)
+	}
 	var helpers sync.WaitGroup
 	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
-	helpers.Go(func() { s.keepWatch(ctx) })
+	helpers.Go(func() { s.keepWatch(ctx, tick) })
 	helpers.Go(func() { s.keepState(ctx) })
 	helpers.Go(func() { s.keepTelling(ctx) })
 	s.members.JoinAll(ctx, s.listed, startWait)
@@ -248,26 +254,32 @@ func (s *Speaker) secretName() cache.ObjectName {
 
 // loop looks at everything whenever something changed or is due, until ctx is done.
 func (s *Speaker) loop(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
 	for ctx.Err() == nil {
 		due := false
 		select {
 		case <-ctx.Done():
 		case <-s.changed:
 			due = true
-		case <-s.beat:
-			due = !s.again.IsZero() && !time.Now().Before(s.again)
+		case <-again.C:
+			due = true
+		case <-s.paused:
 		case ask := <-s.asks:
 			ask()
 		}
+		now := time.Now()
 		switch { // a pause may end with a change: which of the two comes first is chance
-		case s.node.Beat(time.Now()):
+		case s.node.Paused(now, s.watch.pause(now)):
 			s.rejoin(election.DoubtPaused)
 		case due:
 			s.sync()
 		}
-		s.node.Beat(time.Now()) // asking the peers may have taken long
 		if s.node.Stalled() {
 			go s.catchUp()
+		}
+		if again.Stop(); !s.again.IsZero() {
+			again.Reset(time.Until(s.again))
 		}
 	}
 }

@@ -74,16 +74,20 @@ func (s *Speaker) keepState(ctx context.Context) {
 	}
 	var last []byte // the hash of what was saved
 	failed := false
-	tick := time.NewTicker(stateEvery)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-s.unsaved:
 		}
-		if !s.unsaved.Swap(false) {
-			continue
+		select { // changes come in bursts, at times when there is more to do
+		case <-ctx.Done():
+			return
+		case <-time.After(stateEvery):
+		}
+		select {
+		case <-s.unsaved: // is saved as well
+		default:
 		}
 		sum, err := s.saveState(last)
 		if err == nil {

@@ -22,7 +22,7 @@ func (s *Speaker) sync() {
 	if err := s.members.Follow(kube.SecretText(s.secret, s.secretName())); err != nil {
 		s.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
 	}
-	s.unsaved.Store(true)
+	poke(s.unsaved)
 	f, view := s.look()
 	d := s.node.Decide(view)
 	if d.Doubt.Cause != "" {

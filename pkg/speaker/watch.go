@@ -20,6 +20,7 @@ type watch struct {
 	missing map[netip.AddrPort]*absence
 	looked  time.Time // when answers were collected last
 	round   time.Time // when all are to be asked again
+	pulse   election.Pulse
 }
 
 // target is a node that is watched.
@@ -83,10 +84,11 @@ type wire interface {
 
 // change is what a tick has found.
 type change struct {
-	fell []fall            // those that fell silent
-	back []membership.Peer // those that answer again
-	met  []netip.AddrPort  // speakers whose nodes answer, though they are no members
-	next time.Time         // when to tick again
+	fell   []fall            // those that fell silent
+	back   []membership.Peer // those that answer again
+	met    []netip.AddrPort  // speakers whose nodes answer, though they are no members
+	paused bool              // this process did not run for a while: see [watch.pause]
+	next   time.Time         // when to tick again
 }
 
 // fall is a node that fell silent.
@@ -101,6 +103,7 @@ type fall struct {
 func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool) (c change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c.paused = w.pulse.Beat(now)
 	answers := map[netip.Addr]int{}
 	for _, addr := range wire.Collect() {
 		answers[addr]++
@@ -165,6 +168,13 @@ func (w *watch) look(now time.Time, wire wire) (asked bool) {
 	return asked
 }
 
+// pause returns the longest time without a tick since the last call.
+func (w *watch) pause(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pulse.Pause(now)
+}
+
 // silent returns the nodes that are silent, sorted.
 func (w *watch) silent() (names []string) {
 	w.mu.Lock()
@@ -199,19 +209,17 @@ func (w *watch) silentSince(node string) (since time.Time, missing time.Duration
 	return time.Time{}, 0
 }
 
-// keepWatch asks and judges until ctx is done. The peers hear at once of what is new.
-func (s *Speaker) keepWatch(ctx context.Context) {
-	tick := time.NewTimer(0)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// keepWatch asks and judges until ctx is done. The peers hear at once of what is new. As long as nothing is, this is what wakes a
+// speaker most often.
+func (s *Speaker) keepWatch(ctx context.Context, tick *alarm) {
+	defer tick.close()
+	defer context.AfterFunc(ctx, tick.close)()
+	for next := time.Now(); tick.wait(next) == nil; {
 		c := s.watch.tick(time.Now(), s.announcer, s.members.Ended)
-		tick.Reset(time.Until(c.next))
-		poke(s.beat)
+		next = c.next
+		if c.paused {
+			poke(s.paused)
+		}
 		if len(c.met) > 0 {
 			go s.meet(c.met)
 		}

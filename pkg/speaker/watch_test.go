@@ -59,6 +59,7 @@ func (l *lan) pass(d time.Duration) (c change) {
 		c.fell = append(c.fell, t.fell...)
 		c.back = append(c.back, t.back...)
 		c.met = append(c.met, t.met...)
+		c.paused = c.paused || t.paused
 	}
 	return c
 }
@@ -126,11 +127,17 @@ func TestWatchAfterAPause(t *testing.T) {
 	l.pass(2 * election.ProbeInterval)
 	l.heard = append(l.heard, two.Addr)
 	l.now = l.now.Add(time.Second)
-	if c := l.tick(); len(c.fell) > 0 {
+	c := l.tick()
+	if len(c.fell) > 0 {
 		t.Error("judged before the answer was read")
 	}
+	if got := l.pause(l.now); !c.paused || got < time.Second {
+		t.Errorf("paused = %v for %v, want a second", c.paused, got)
+	}
 	clear(l.mute)
-	l.pass(time.Second)
+	if c := l.pass(time.Second); c.paused {
+		t.Error("there was another pause")
+	}
 	l.wantSilent(t, "it answered in time", false)
 }
 

@@ -88,8 +88,7 @@ func newSettled(seed uint64, nodes int, o options) *simulation {
 			p.swim.members[node] = member{status: alive, meta: p.meta, incarnation: 1}
 			p.reports[node] = s.machines[node].process.reports[node]
 		}
-		p.members, s.ready, p.started = all(nodes), all(nodes), true
-		p.after(p.between(0, watchdog), p.tick)
+		p.members, s.ready, p.started, p.changed = all(nodes), all(nodes), true, false
 		p.kick()
 	}
 	return s

@@ -28,7 +28,7 @@ type simulation struct {
 
 // decider is what a speaker needs of election.Node.
 type decider interface {
-	Beat(time.Time) bool
+	Paused(time.Time, time.Duration) bool
 	Decide(election.View) election.Decision
 	Asked(time.Time, bool)
 	Stalled() bool

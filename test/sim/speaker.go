@@ -12,11 +12,10 @@ import (
 
 // Timing of pkg/speaker and pkg/layer2.
 const (
-	pauseLimit   = swimSuspicionMult * swimProbeInterval // membership.MinDetection
+	pauseLimit   = 800 * time.Millisecond
 	startWait    = 3 * time.Second
-	watchdog     = 100 * time.Millisecond
 	handOverWait = 4 * time.Second
-	leaveWait    = time.Second
+	leaveWait    = 2 * time.Second
 	metaWait     = 300 * time.Millisecond
 	joinSoon     = 200 * time.Millisecond
 	joinLater    = 2 * time.Second
@@ -48,7 +47,7 @@ type process struct {
 	leaving  bool
 	busy     bool // the loop is at work
 	changed  bool
-	ticked   bool
+	stirred  bool // there may have been a pause, or it may be time
 	again    time.Time
 	meta     meta
 	draining bool
@@ -105,10 +104,9 @@ func (p *process) joinAll(until time.Duration) {
 
 // begin enters the loop.
 func (p *process) begin() {
-	p.started = true
+	p.started, p.changed = true, false // what has changed before has caused no turn
 	p.sim.noteReady(p.machine)
 	p.sim.noteChange(p.id, "started")
-	p.after(watchdog, p.tick)
 	p.kick()
 }
 
@@ -171,10 +169,10 @@ func (p *process) kick() {
 	}
 }
 
-func (p *process) tick() {
-	p.after(watchdog, p.tick)
-	p.ticked = true
-	p.turn()
+// poke makes the loop look whether there was a pause, and whether it is time.
+func (p *process) poke() {
+	p.stirred = true
+	p.after(p.wake(), p.turn)
 }
 
 // turn is one turn of the loop, if it is not at work and there is a cause.
@@ -185,18 +183,18 @@ func (p *process) turn() {
 		}
 		return
 	}
-	if p.busy || !p.started || !p.changed && !p.ticked {
+	if p.busy || !p.started || !p.changed && !p.stirred {
 		return
 	}
 	due := false
-	if p.changed && (!p.ticked || p.chance(0.5)) { // which of the two comes first is chance
+	if p.changed && (!p.stirred || p.chance(0.5)) { // which of the two comes first is chance
 		p.changed, due = false, true
 	} else {
-		p.ticked = false
+		p.stirred = false
 		due = !p.again.IsZero() && !p.time().Before(p.again)
 	}
 	p.busy = true
-	paused := p.node.Beat(p.time())
+	paused := p.node.Paused(p.time(), p.watch.pulse.Pause(p.time()))
 	if p.node.Stalled() && !paused {
 		p.joinAny(time.Second, func(bool) {})
 	}
@@ -211,12 +209,13 @@ func (p *process) turn() {
 }
 
 func (p *process) turned() {
-	p.node.Beat(p.time()) // asking the peers may have taken long
-	p.node.Stalled()
 	p.busy = false
 	if p.leaving {
 		p.handOver()
 		return
+	}
+	if !p.again.IsZero() {
+		p.after(p.again.Sub(p.time()), p.poke)
 	}
 	p.after(0, p.turn)
 }

@@ -16,6 +16,7 @@ type watch struct {
 	lastTick time.Duration
 	round    time.Duration // when all are asked again
 	missing  map[int]*absence
+	pulse    election.Pulse
 }
 
 // target is a node that is watched.
@@ -45,6 +46,9 @@ func (w *watch) tick() {
 	p := w.p
 	if p.leaving {
 		return
+	}
+	if w.pulse.Beat(p.time()) {
+		p.poke()
 	}
 	everyone := p.now >= w.round
 	if everyone {
