@@ -104,6 +104,11 @@ lane-kubernetes: root-deps image bin/invar ## Run test-e2e on a lab of another v
 lanes: root-deps image bin/invar lab ## Run the tests in every environment that this machine can make (LANES="iptables router": in these)
 	hack/lanes.sh $(LANES)
 
+.PHONY: ingress-image
+ingress-image: ## Build the ingress controller of the lane ingress as bin/ingress-image.tar; minutes when cold
+	CGO_ENABLED=0 go build -C test/lanes/ingress/image -trimpath -ldflags '-s -w' -o ../../../../bin/ingress .
+	go run -C hack/tools ./mkimage -dir "$(CURDIR)" -tag invar-lab/ingress:v1 -user 65534 -entrypoint /ingress -o bin/ingress-image.tar bin/ingress:/ingress
+
 .PHONY: demo
 demo: root-deps image lab ## Show an address given, answered and failed over on a lab (DEMO_KEEP=0: take it down at the end)
 	go run ./test/demo

@@ -13,6 +13,8 @@ table() {
 nftables | ./test/e2e/...       |
 iptables | ./test/e2e/...       | --proxy-mode iptables
 ipvs     | ./test/e2e/...       | --proxy-mode ipvs
+router   | ./test/lanes/router  |
+ingress  | ./test/lanes/ingress |                      | make -s ingress-image
 END
 }
 
