@@ -36,6 +36,7 @@ type Cluster struct {
 
 	kubeconfig string
 	hosts      []Host
+	processes  []process
 	port       atomic.Uint32 // last port that a connection attempt came from
 }
 
@@ -62,13 +63,14 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 		return nil, err
 	}
 	var status struct {
-		Kubeconfig string `json:"kubeconfig"`
-		Hosts      []Host `json:"hosts"`
+		Kubeconfig string    `json:"kubeconfig"`
+		Hosts      []Host    `json:"hosts"`
+		Processes  []process `json:"processes"`
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
-	c.hosts, c.kubeconfig = status.Hosts, status.Kubeconfig
+	c.hosts, c.kubeconfig, c.processes = status.Hosts, status.Kubeconfig, status.Processes
 	if err := c.reservePorts(Client); err != nil {
 		return nil, err
 	}
@@ -93,6 +95,12 @@ func repository() (string, error) {
 	}
 	return "", err
 }
+
+// Kubeconfig returns the administrator's kubeconfig file.
+func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
+
+// AddHost makes a host known that is none of the lab's own, for Do and Run.
+func (c *Cluster) AddHost(h Host) { c.hosts = append(c.hosts, h) }
 
 // Lab runs a command of bin/lab on this lab; its progress goes to stderr.
 func (c *Cluster) Lab(ctx context.Context, args ...string) error {
