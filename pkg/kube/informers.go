@@ -159,6 +159,34 @@ func OnEvent(inf cache.SharedIndexInformer, f func(cache.ObjectName)) (remove fu
 	}, nil
 }
 
+// OnChange calls f with each object that is added or deleted, and with each that is updated so that same does not hold of what it was
+// and what it is; beginning with all that are there.
+func OnChange[T any](inf cache.SharedIndexInformer, same func(was, is *T) bool, f func(*T)) error {
+	call := func(obj any) {
+		if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = gone.Obj
+		}
+		if t, ok := obj.(*T); ok {
+			f(t)
+		}
+	}
+	_, err := inf.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    call,
+		DeleteFunc: call,
+		UpdateFunc: func(old, obj any) {
+			was, ok1 := old.(*T)
+			is, ok2 := obj.(*T)
+			if !ok1 || !ok2 || !same(was, is) {
+				call(obj)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watch for changes: %w", err)
+	}
+	return nil
+}
+
 // Start runs the informers until ctx is done and returns once all of them have listed what there is.
 func Start(ctx context.Context, informers ...cache.SharedIndexInformer) error {
 	var synced []cache.InformerSynced

@@ -90,10 +90,10 @@ func TestServingOf(t *testing.T) {
 		slices []*discoveryv1.EndpointSlice
 		want   Serving
 	}{
-		{name: "no slice", want: Serving{Nodes: map[string]bool{}}},
+		{name: "no slice", want: Serving{}},
 		{
 			name: "no endpoint", slices: []*discoveryv1.EndpointSlice{slice("a", "echo")},
-			want: Serving{Nodes: map[string]bool{}},
+			want: Serving{},
 		},
 		{
 			name: "ready", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &yes, &yes, &no))},
@@ -111,7 +111,7 @@ func TestServingOf(t *testing.T) {
 		{
 			name:   "not ready",
 			slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &no, &no), at(&node2, &no, nil, nil))},
-			want:   Serving{Nodes: map[string]bool{}},
+			want:   Serving{},
 		},
 		{
 			name:   "terminating but serving",
@@ -120,11 +120,11 @@ func TestServingOf(t *testing.T) {
 		},
 		{
 			name: "terminating", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &no, &yes))},
-			want: Serving{Nodes: map[string]bool{}},
+			want: Serving{},
 		},
 		{
 			name: "on no node", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(nil, &yes, &yes, &no))},
-			want: Serving{Any: true, Nodes: map[string]bool{}},
+			want: Serving{Any: true},
 		},
 		{
 			name: "two slices", slices: []*discoveryv1.EndpointSlice{
@@ -137,7 +137,7 @@ func TestServingOf(t *testing.T) {
 			name: "of another Service", slices: []*discoveryv1.EndpointSlice{
 				slice("a", "other", at(&node1, &yes, &yes, &no)), slice("b", "", at(&node1, &yes, &yes, &no)),
 			},
-			want: Serving{Nodes: map[string]bool{}},
+			want: Serving{},
 		},
 	}
 	for _, tt := range tests {

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
@@ -199,10 +201,8 @@ func (s *Speaker) work(ctx context.Context) error {
 // connect fills the caches and starts to listen for peers.
 func (s *Speaker) connect(ctx context.Context) error {
 	informers := []cache.SharedIndexInformer{s.services, s.slices, s.nodes, s.configMap, s.secret, s.peerSlices}
-	for _, inf := range informers {
-		if _, err := kube.OnEvent(inf, func(cache.ObjectName) { s.kick() }); err != nil {
-			return err
-		}
+	if err := s.follow(); err != nil {
+		return err
 	}
 	claims, found := s.restore()
 	if err := s.startInformers(ctx, informers, found); err != nil {
@@ -221,6 +221,32 @@ func (s *Speaker) connect(ctx context.Context) error {
 		Claims: claims,
 	})
 	return err
+}
+
+// follow makes what matters of the API server's news kick the worker. In a large cluster that is the least of it: kubelets report, pods
+// of Services come and go that are none of ours, the controller writes conditions. Whatever matters or not is in the caches by then.
+func (s *Speaker) follow() error {
+	look := func() { poke(s.changed) } // none of these is about where the peers are
+	errs := []error{
+		kube.OnChange(s.services, kube.SameService, func(*corev1.Service) { look() }),
+		kube.OnChange(s.nodes, kube.SameNode, func(*corev1.Node) { look() }),
+		kube.OnChange(s.slices, kube.SameServing, func(slice *discoveryv1.EndpointSlice) {
+			if s.ours(slice) { // if its Service is still to come, that will kick
+				look()
+			}
+		}),
+	}
+	for _, inf := range []cache.SharedIndexInformer{s.configMap, s.secret, s.peerSlices} {
+		_, err := kube.OnEvent(inf, func(cache.ObjectName) { s.kick() })
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// ours reports whether obj is an EndpointSlice of a Service of type LoadBalancer.
+func (s *Speaker) ours(obj any) bool {
+	name, ok := kube.ServiceName(obj)
+	return ok && kube.Get[corev1.Service](s.services, name) != nil
 }
 
 // startInformers starts to fill the caches and waits until they are full. With something in them already it does not wait
