@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -50,7 +51,7 @@ func TestFollow(t *testing.T) {
 		kicked := func() bool {
 			synctest.Wait()
 			select {
-			case <-s.changed:
+			case <-s.news:
 				return true
 			default:
 				return false
@@ -94,5 +95,40 @@ func update(t *testing.T, client *fake.Clientset, obj runtime.Object) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNewsWait hears news at several moments, after a look.
+func TestNewsWait(t *testing.T) {
+	begin := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		name    string
+		took    time.Duration // the look
+		after   time.Duration // its end, news come
+		again   time.Duration // after its end, when it wants to look anyway; 0: it does not
+		now     bool
+		planned time.Duration // after its end, when it will look
+	}{
+		{name: "short look", took: time.Millisecond, after: 10 * time.Millisecond, now: true},
+		{name: "short look, at once", took: time.Millisecond, after: time.Millisecond, planned: 10 * time.Millisecond},
+		{name: "long look", took: 100 * time.Millisecond, after: 200 * time.Millisecond, planned: newsWait},
+		{name: "long look, later", took: 100 * time.Millisecond, after: newsWait, now: true},
+		{name: "sooner anyway", took: 100 * time.Millisecond, again: 50 * time.Millisecond, planned: 50 * time.Millisecond},
+		{name: "later anyway", took: 100 * time.Millisecond, again: time.Second, planned: newsWait},
+	} {
+		s := &Speaker{}
+		end := begin.Add(tt.took)
+		s.looked(begin, end)
+		if tt.again > 0 {
+			s.again = end.Add(tt.again)
+		}
+		now := s.hear(end.Add(tt.after))
+		var want time.Time
+		if !tt.now {
+			want = end.Add(tt.planned)
+		}
+		if now != tt.now || !s.again.Equal(want) {
+			t.Errorf("%s: looks now is %t and later at %v, want %t and %v", tt.name, now, s.again, tt.now, want)
+		}
 	}
 }

@@ -37,6 +37,14 @@ const (
 	leaveWait    = time.Second            // for the peers to hear that it has left
 )
 
+// A look at everything takes microseconds with few addresses and a good part of a tenth of a second with thousands. The API server's
+// news come in bursts, and each could be followed by a look: so that not all of a processor goes into them, news wait for restFactor
+// times as long as the last look took, newsWait at most. What peers and the wire tell never waits.
+const (
+	restFactor = 10
+	newsWait   = 250 * time.Millisecond
+)
+
 // Config says where and for whom a speaker works.
 type Config struct {
 	Client    api.Client
@@ -80,6 +88,7 @@ type Speaker struct {
 
 	source  *kube.ConfigSource
 	changed chan struct{} // of size 1: something changed, look at everything
+	news    chan struct{} // of size 1: something changed at the API server, look at everything soon
 	asks    chan func()   // to be run by work, between two looks
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
@@ -90,6 +99,7 @@ type Speaker struct {
 	// The rest belongs to the goroutine of work.
 	node      *election.Node
 	again     time.Time // when to look at everything though nothing has changed; zero: no need
+	rest      time.Time // until when news have to wait
 	draining  bool
 	lonely    bool // no peer is a member, though some are ready
 	blocked   blockage
@@ -113,6 +123,7 @@ func New(cfg Config) *Speaker {
 		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
 		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, kube.SpeakerService),
 		changed:    make(chan struct{}, 1),
+		news:       make(chan struct{}, 1),
 		asks:       make(chan func()),
 		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
@@ -226,7 +237,7 @@ func (s *Speaker) connect(ctx context.Context) error {
 // follow makes what matters of the API server's news kick the worker. In a large cluster that is the least of it: kubelets report, pods
 // of Services come and go that are none of ours, the controller writes conditions. Whatever matters or not is in the caches by then.
 func (s *Speaker) follow() error {
-	look := func() { poke(s.changed) } // none of these is about where the peers are
+	look := func() { poke(s.news) } // none of these is about where the peers are
 	errs := []error{
 		kube.OnChange(s.services, kube.SameService, func(*corev1.Service) { look() }),
 		kube.OnChange(s.nodes, kube.SameNode, func(*corev1.Node) { look() }),
@@ -279,6 +290,8 @@ func (s *Speaker) loop(ctx context.Context) {
 		case <-ctx.Done():
 		case <-s.changed:
 			due = true
+		case <-s.news:
+			due = s.hear(time.Now())
 		case <-s.beat:
 			due = !s.again.IsZero() && !time.Now().Before(s.again)
 		case ask := <-s.asks:
@@ -295,4 +308,18 @@ func (s *Speaker) loop(ctx context.Context) {
 			go s.catchUp()
 		}
 	}
+}
+
+// hear reports whether the API server's news are to be looked at now. If not, that is done when it is time.
+func (s *Speaker) hear(now time.Time) bool {
+	if !now.Before(s.rest) {
+		return true
+	}
+	s.again = earlier(s.again, s.rest)
+	return false
+}
+
+// looked notes that everything was looked at from begin to end.
+func (s *Speaker) looked(begin, end time.Time) {
+	s.rest = end.Add(min(restFactor*end.Sub(begin), newsWait))
 }
