@@ -24,6 +24,10 @@ type gossip struct {
 	changed chan struct{}                      // of size 1: the key or the list of speakers may have changed
 }
 
+// wordEvery is how often what the speakers say is taken over at most. When many addresses are announced at once each of hundreds of
+// speakers says so several times in a second, and all that all have said is gone through for each.
+const wordEvery = 100 * time.Millisecond
+
 // listenRetry is the pause before the port is tried again that the gossip needs.
 const listenRetry = 2 * time.Second
 
