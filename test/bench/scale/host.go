@@ -161,7 +161,7 @@ func (s *spawner) start(c *cluster.Cluster, host, log string, stdin io.Reader, e
 	if err != nil {
 		return 0, err
 	}
-	defer out.Close()                                                            // the process has its own
+	defer out.Close()                                                                   // the process has its own
 	cmd := exec.Command("nsenter", append([]string{"--net=" + h.NetNS}, command...)...) // which becomes the command
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = stdin, out, out, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

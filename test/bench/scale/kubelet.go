@@ -8,9 +8,9 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 )
 
 // What a kubelet does by default: see nodeLeaseDurationSeconds, of which it renews after a quarter, and nodeStatusReportFrequency of its
@@ -63,23 +63,24 @@ func (k *kubelet) register(ctx context.Context, model *corev1.Node) error {
 	return nil
 }
 
-// report writes the Node's status: all is as it was.
+// report writes the Node's status: all is as it was. Others write labels and taints meanwhile.
 func (k *kubelet) report(ctx context.Context) error {
-	for i := range k.node.Status.Conditions {
-		k.node.Status.Conditions[i].LastHeartbeatTime = metav1.Now()
-	}
-	now, err := k.client.CoreV1().Nodes().UpdateStatus(ctx, k.node, metav1.UpdateOptions{})
-	if apierrors.IsConflict(err) { // others write labels and taints: the next report will do
-		var fresh *corev1.Node
-		if fresh, err = k.client.CoreV1().Nodes().Get(ctx, k.name, metav1.GetOptions{}); err == nil {
-			fresh.Status = k.node.Status
-			now, err = k.client.CoreV1().Nodes().UpdateStatus(ctx, fresh, metav1.UpdateOptions{})
+	nodes := k.client.CoreV1().Nodes()
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		for i := range k.node.Status.Conditions {
+			k.node.Status.Conditions[i].LastHeartbeatTime = metav1.Now()
 		}
-	}
+		now, err := nodes.UpdateStatus(ctx, k.node, metav1.UpdateOptions{})
+		if err == nil {
+			k.node = now
+		} else if fresh, e := nodes.Get(ctx, k.name, metav1.GetOptions{}); e == nil {
+			fresh.Status, k.node = k.node.Status, fresh
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("report status of Node %s: %w", k.name, err)
 	}
-	k.node = now
 	return nil
 }
 

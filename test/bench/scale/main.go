@@ -80,7 +80,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.services, "services", 5000, "number of Services of type LoadBalancer")
 	flag.IntVar(&o.nodes, "nodes", 200, "number of nodes, the lab's three included")
-	flag.IntVar(&o.speakers, "speakers", 40, "number of speakers that run, at most; the other nodes only take part in the gossip")
+	flag.IntVar(&o.speakers, "speakers", 20, "number of speakers that run, at most; the other nodes only take part in the gossip")
 	flag.IntVar(&o.others, "others", 0, "number of Services of type ClusterIP (default twice the others)")
 	flag.IntVar(&o.churn, "churn", 50, "updates of their EndpointSlices in a second")
 	flag.DurationVar(&o.window, "window", 20*time.Second, "length of the phases that have no end")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -245,11 +246,25 @@ func (b *bench) beside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.out.Encode(difference{
+	d := difference{
 		Phase: "churn, difference", Updates: hundredths(float64(updates) / with.Seconds),
 		CPU: hundredths(with.Speaker.CPU.Mean - without.Speaker.CPU.Mean),
 		Received: hundredths((with.Speaker.Received.Mean -
 			without.Speaker.Received.Mean*with.Seconds/without.Seconds) / float64(updates)),
 		Syncs: hundredths(with.Speaker.Syncs.Mean/with.Seconds - without.Speaker.Syncs.Mean/without.Seconds),
-	})
+	}
+	return errors.Join(b.out.Encode(d), d.check())
+}
+
+// tolerable is how many times a speaker may look at everything for each change that does not concern it, other causes included that a
+// phase may happen to have: a busy machine makes nodes seem silent.
+const tolerable = 0.1
+
+// check returns an error if speakers do not leave alone what does not concern them.
+func (d difference) check() error {
+	if perUpdate := d.Syncs / d.Updates; perUpdate > tolerable {
+		return fmt.Errorf("speakers look at everything %.2f times for each change of what is none of theirs, want %v at most",
+			perUpdate, tolerable)
+	}
+	return nil
 }
