@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -181,7 +180,7 @@ func (s *spawner) stop() error {
 		err := cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed, so it says so
 		if state := cmd.ProcessState; err != nil || state != nil && state.Exited() {
-			errs = append(errs, fmt.Errorf("process %s ended by itself: see %s", strconv.Itoa(cmd.Process.Pid), s.logs))
+			errs = append(errs, fmt.Errorf("process %d ended by itself: see %s", cmd.Process.Pid, s.logs))
 		}
 	}
 	close(s.starts)

@@ -97,8 +97,7 @@ type speakerReading struct {
 	syncs float64
 }
 
-// read takes a reading. What it costs the speakers to be asked falls outside of the two readings of a phase: first and last say
-// whether this is the one at its beginning or the other.
+// read takes a reading, at the begin of a phase or at its end. What it costs the speakers to be asked falls outside of the phase.
 func (m *meter) read(ctx context.Context, begin bool) (r reading, err error) {
 	r = reading{cpu: map[string]time.Duration{}, requests: map[string]float64{}, speakers: make([]speakerReading, len(m.speakers))}
 	steps := []func(context.Context, *reading) error{m.readMetrics, m.readProcesses}
