@@ -22,6 +22,10 @@ export DEMO_KEEP ?= 1
 export FUZZTIME ?= 30s
 export COUNT ?= 6
 N ?= 1000
+SERVICES ?= 5000
+NODES ?= 200
+SPEAKERS ?= 20
+WINDOW ?= 20s
 SCHEDULES ?= 10000
 ROUNDS ?= 20
 MINUTES ?= 30
@@ -154,6 +158,11 @@ bench-services: ## Create N (1000) Services on a lab; print a line of JSON: seco
 bench-speaker: ## Give one speaker N (1000) addresses on a lab; print a line of JSON: its memory, and its CPU time when idle
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/speaker -n $(N)
+
+.PHONY: bench-scale
+bench-scale: ## Put SERVICES (5000), twice as many of no interest and NODES (200), SPEAKERS (20) of them real, on a lab; print lines of JSON
+	@$(MAKE) -s root-deps image lab >&2
+	@go run ./test/bench/scale -services $(SERVICES) -nodes $(NODES) -speakers $(SPEAKERS) -window $(WINDOW)
 
 .PHONY: bench-failover
 bench-failover: ## Fail nodes and speakers on a lab ROUNDS (20) times in each way (KINDS=a,b: in these); print a line of JSON each

@@ -22,4 +22,6 @@ section "the lab's units"
 INVAR_TEST_ROOT=1 go -C test/lab test ./...
 section 'end to end, on a lab of three nodes'
 hack/e2e.sh
+section 'many nodes and Services'
+make -s bench-scale SERVICES=500 NODES=20 SPEAKERS=8 WINDOW=8s
 section 'all passed'

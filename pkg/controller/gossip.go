@@ -30,6 +30,9 @@ const (
 	listenRetry = 2 * time.Second
 	// secretRetry is that before the Secret is tried again to be made.
 	secretRetry = time.Second
+	// wordEvery is how often what the speakers say is taken over at most. When many addresses are announced at once each of hundreds
+	// of speakers says so several times in a second, and all that all have said is gone through for each.
+	wordEvery = 100 * time.Millisecond
 )
 
 func newGossip() *gossip {

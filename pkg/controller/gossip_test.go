@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -143,6 +144,35 @@ func TestListens(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// TestWordPaced: speakers that say something all the time are not listened to all the time.
+func TestWordPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		c := New(Config{
+			Client: apitest.Client{Fake: client}, Recorder: record.NewFakeRecorder(100), Logger: slog.New(slog.DiscardHandler),
+			Metrics: NewMetrics(prometheus.NewRegistry()), Namespace: namespace, ConfigMap: "config",
+		})
+		heard := 0
+		term := newTerm(c)
+		term.hear = func() word { heard++; return word{} }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- term.run(ctx) }()
+		const news, every = 100, wordEvery / 20
+		for range news {
+			poke(c.gossip.news)
+			time.Sleep(every)
+		}
+		time.Sleep(wordEvery)
+		cancel()
+		must(t, <-done)
+		// At the beginning, and then once in wordEvery, the last time included.
+		if least, most := 2, 2+news*int(every)/int(wordEvery); heard < least || heard > most {
+			t.Errorf("taken over %d times, want %d to %d", heard, least, most)
+		}
+	})
 }
 
 // TestPortTaken is about a controller whose port somebody else has: it works all the same, and listens when it can.

@@ -97,7 +97,7 @@ func (t *term) run(ctx context.Context) error {
 		case ask := <-t.asks:
 			ask(t)
 		case <-t.gossip.news:
-			t.queue.Add(gossipKey)
+			t.queue.AddAfter(gossipKey, wordEvery) // once, however often it is asked for meanwhile
 		}
 	}
 }

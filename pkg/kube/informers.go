@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -82,20 +84,40 @@ func Nodes(client api.Client) cache.SharedIndexInformer {
 const byService = "service"
 
 // EndpointSlices watches the EndpointSlices of Services that have a cluster IP: headless ones can't be of type
-// LoadBalancer. Of each endpoint only its node and conditions are kept.
+// LoadBalancer. The API server can't tell which belong to Services of that type, so all of them come. What is kept is no more than
+// where there are endpoints that take traffic: each such node once.
 func EndpointSlices(client api.Client) cache.SharedIndexInformer {
-	return endpointSlices(client, metav1.NamespaceAll, "!"+corev1.IsHeadlessService)
+	return endpointSlices(client, metav1.NamespaceAll, "!"+corev1.IsHeadlessService, func(s *discoveryv1.EndpointSlice) {
+		serving := ServingIn(s)
+		s.Endpoints = nil
+		for _, node := range slices.Sorted(maps.Keys(serving.Nodes)) {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{NodeName: &node})
+		}
+		if serving.Any && s.Endpoints == nil { // on no node
+			s.Endpoints = []discoveryv1.Endpoint{{}}
+		}
+		s.ObjectMeta = metav1.ObjectMeta{
+			Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion,
+			Labels: map[string]string{discoveryv1.LabelServiceName: s.Labels[discoveryv1.LabelServiceName]},
+		}
+	})
 }
 
 // SpeakerService is the headless Service through whose endpoints the speakers are found.
 const SpeakerService = "speaker"
 
-// ServiceSlices watches the EndpointSlices of one Service, headless or not.
+// ServiceSlices watches the EndpointSlices of one Service, headless or not. Of each endpoint its addresses, conditions and node are
+// kept.
 func ServiceSlices(client api.Client, namespace, service string) cache.SharedIndexInformer {
-	return endpointSlices(client, namespace, discoveryv1.LabelServiceName+"="+service)
+	return endpointSlices(client, namespace, discoveryv1.LabelServiceName+"="+service, func(s *discoveryv1.EndpointSlice) {
+		for i := range s.Endpoints {
+			e := &s.Endpoints[i]
+			*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName}
+		}
+	})
 }
 
-func endpointSlices(client api.Client, namespace, selector string) cache.SharedIndexInformer {
+func endpointSlices(client api.Client, namespace, selector string, cut func(*discoveryv1.EndpointSlice)) cache.SharedIndexInformer {
 	indexers := cache.Indexers{byService: func(obj any) ([]string, error) {
 		s, ok := obj.(*discoveryv1.EndpointSlice)
 		if !ok {
@@ -107,10 +129,7 @@ func endpointSlices(client api.Client, namespace, selector string) cache.SharedI
 		func(o *metav1.ListOptions) { o.LabelSelector = selector }, func(obj any) {
 			if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
 				s.Annotations, s.Ports = nil, nil
-				for i := range s.Endpoints {
-					e := &s.Endpoints[i]
-					*e = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName}
-				}
+				cut(s)
 			}
 		})
 }
@@ -157,6 +176,34 @@ func OnEvent(inf cache.SharedIndexInformer, f func(cache.ObjectName)) (remove fu
 	return func() {
 		_ = inf.RemoveEventHandler(reg) // fails only for a handler of another informer
 	}, nil
+}
+
+// OnChange calls f with each object that is added or deleted, and with each that is updated so that same does not hold of what it was
+// and what it is; beginning with all that are there.
+func OnChange[T any](inf cache.SharedIndexInformer, same func(was, is *T) bool, f func(*T)) error {
+	call := func(obj any) {
+		if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = gone.Obj
+		}
+		if t, ok := obj.(*T); ok {
+			f(t)
+		}
+	}
+	_, err := inf.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    call,
+		DeleteFunc: call,
+		UpdateFunc: func(old, obj any) {
+			was, ok1 := old.(*T)
+			is, ok2 := obj.(*T)
+			if !ok1 || !ok2 || !same(was, is) {
+				call(obj)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watch for changes: %w", err)
+	}
+	return nil
 }
 
 // Start runs the informers until ctx is done and returns once all of them have listed what there is.

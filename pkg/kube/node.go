@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,36 +34,59 @@ func NodeOf(n *corev1.Node) Node {
 	}
 }
 
+// SameNode reports whether nothing has changed that Invar reads of a Node: each kubelet reports every five minutes that all is as it
+// was.
+func SameNode(was, is *corev1.Node) bool { return reflect.DeepEqual(NodeOf(was), NodeOf(is)) }
+
 // Serving tells where a Service has endpoints that take traffic.
 type Serving struct {
 	Any   bool            // there is one somewhere, be it on no node at all
-	Nodes map[string]bool // nodes with at least one
+	Nodes map[string]bool // nodes with at least one; nil if there is none
 }
 
 // ServingOf collects the serving endpoints of a Service from an informer made by EndpointSlices. Endpoints that are
 // terminating but still serving count, as kube-proxy uses them when there is no other.
 func ServingOf(inf cache.SharedIndexInformer, service cache.ObjectName) Serving {
-	s := Serving{Nodes: map[string]bool{}}
+	var s Serving
 	objs, err := inf.GetIndexer().ByIndex(byService, service.String())
 	if err != nil {
 		return s
 	}
 	for _, obj := range objs {
-		slice, ok := obj.(*discoveryv1.EndpointSlice)
-		if !ok {
-			continue
-		}
-		for _, e := range slice.Endpoints {
-			if !serves(e.Conditions) {
-				continue
-			}
-			s.Any = true
-			if e.NodeName != nil {
-				s.Nodes[*e.NodeName] = true
-			}
+		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
+			s.add(slice)
 		}
 	}
 	return s
+}
+
+// ServingIn collects the serving endpoints of one EndpointSlice.
+func ServingIn(slice *discoveryv1.EndpointSlice) Serving {
+	var s Serving
+	s.add(slice)
+	return s
+}
+
+func (s *Serving) add(slice *discoveryv1.EndpointSlice) {
+	for _, e := range slice.Endpoints {
+		if !serves(e.Conditions) {
+			continue
+		}
+		s.Any = true
+		if e.NodeName == nil {
+			continue
+		}
+		if s.Nodes == nil {
+			s.Nodes = map[string]bool{}
+		}
+		s.Nodes[*e.NodeName] = true
+	}
+}
+
+// SameServing reports whether an EndpointSlice tells the same of where its Service has endpoints that take traffic.
+func SameServing(was, is *discoveryv1.EndpointSlice) bool {
+	return was.Labels[discoveryv1.LabelServiceName] == is.Labels[discoveryv1.LabelServiceName] &&
+		reflect.DeepEqual(ServingIn(was), ServingIn(is))
 }
 
 // serves reports whether an endpoint takes traffic; by discovery/v1, an unknown state of ready counts as true.

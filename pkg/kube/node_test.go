@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/invar-lb/invar/pkg/kube/api/apitest"
@@ -90,10 +92,10 @@ func TestServingOf(t *testing.T) {
 		slices []*discoveryv1.EndpointSlice
 		want   Serving
 	}{
-		{name: "no slice", want: Serving{Nodes: map[string]bool{}}},
+		{name: "no slice", want: Serving{}},
 		{
 			name: "no endpoint", slices: []*discoveryv1.EndpointSlice{slice("a", "echo")},
-			want: Serving{Nodes: map[string]bool{}},
+			want: Serving{},
 		},
 		{
 			name: "ready", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &yes, &yes, &no))},
@@ -111,7 +113,7 @@ func TestServingOf(t *testing.T) {
 		{
 			name:   "not ready",
 			slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &no, &no), at(&node2, &no, nil, nil))},
-			want:   Serving{Nodes: map[string]bool{}},
+			want:   Serving{},
 		},
 		{
 			name:   "terminating but serving",
@@ -120,11 +122,11 @@ func TestServingOf(t *testing.T) {
 		},
 		{
 			name: "terminating", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(&node1, &no, &no, &yes))},
-			want: Serving{Nodes: map[string]bool{}},
+			want: Serving{},
 		},
 		{
 			name: "on no node", slices: []*discoveryv1.EndpointSlice{slice("a", "echo", at(nil, &yes, &yes, &no))},
-			want: Serving{Any: true, Nodes: map[string]bool{}},
+			want: Serving{Any: true},
 		},
 		{
 			name: "two slices", slices: []*discoveryv1.EndpointSlice{
@@ -137,14 +139,28 @@ func TestServingOf(t *testing.T) {
 			name: "of another Service", slices: []*discoveryv1.EndpointSlice{
 				slice("a", "other", at(&node1, &yes, &yes, &no)), slice("b", "", at(&node1, &yes, &yes, &no)),
 			},
-			want: Serving{Nodes: map[string]bool{}},
+			want: Serving{},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inf := fill(t, EndpointSlices(apitest.NewClient()), tt.slices...)
-			if diff := cmp.Diff(tt.want, ServingOf(inf, cache.NewObjectName("default", "echo"))); diff != "" {
+			service := cache.NewObjectName("default", "echo")
+			whole := fill(t, EndpointSlices(apitest.NewClient()), tt.slices...)
+			if diff := cmp.Diff(tt.want, ServingOf(whole, service)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+			client := fake.NewClientset()
+			for _, s := range tt.slices {
+				if err := client.Tracker().Add(s.DeepCopy()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kept := EndpointSlices(apitest.Client{Fake: client})
+			if err := Start(t.Context(), kept); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, ServingOf(kept, service)); diff != "" {
+				t.Errorf("of what is kept (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -181,5 +197,35 @@ func TestAddresses(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestKept is about what an informer keeps of an EndpointSlice: there are many.
+func TestKept(t *testing.T) {
+	yes, no, node1, node2, port := true, false, "node1", "node2", int32(80)
+	meta := metav1.ObjectMeta{
+		Namespace: "default", Name: "echo-1", UID: "1", Labels: map[string]string{discoveryv1.LabelServiceName: "echo"},
+	}
+	whole := &discoveryv1.EndpointSlice{
+		ObjectMeta: meta,
+		Ports:      []discoveryv1.EndpointPort{{Port: &port}},
+		Endpoints: []discoveryv1.Endpoint{
+			{Addresses: []string{"10.0.0.2"}, NodeName: &node2, TargetRef: &corev1.ObjectReference{Name: "b"}},
+			{Addresses: []string{"10.0.0.1"}, NodeName: &node1, Conditions: discoveryv1.EndpointConditions{Ready: &yes}},
+			{Addresses: []string{"10.0.0.3"}, NodeName: &node1, Conditions: discoveryv1.EndpointConditions{Ready: &yes}},
+			{Addresses: []string{"10.0.0.4"}, NodeName: new("node3"), Conditions: discoveryv1.EndpointConditions{Ready: &no}},
+		},
+	}
+	whole.GenerateName, whole.Annotations = "echo-", map[string]string{"a": "b"}
+	whole.Labels = map[string]string{discoveryv1.LabelServiceName: "echo", discoveryv1.LabelManagedBy: "somebody"}
+	inf := EndpointSlices(apitest.Client{Fake: fake.NewClientset(whole)})
+	if err := Start(t.Context(), inf); err != nil {
+		t.Fatal(err)
+	}
+	want := &discoveryv1.EndpointSlice{ObjectMeta: meta, Endpoints: []discoveryv1.Endpoint{{NodeName: &node1}, {NodeName: &node2}}}
+	got := Get[discoveryv1.EndpointSlice](inf, cache.NewObjectName("default", "echo-1"))
+	ignore := cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")
+	if diff := cmp.Diff(want, got, ignore); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -103,6 +104,12 @@ func ServiceOf(s *corev1.Service) Service {
 	}
 	out.Addrs, out.AddrsErr = requested(s)
 	return out
+}
+
+// SameService reports whether nothing has changed that Invar reads of a Service: conditions are written, for example, that are for
+// people.
+func SameService(was, is *corev1.Service) bool {
+	return was.Spec.Type == is.Spec.Type && reflect.DeepEqual(ServiceOf(was), ServiceOf(is))
 }
 
 // annotation returns the value under metallb.io/, or else under the older metallb.universe.tf/. The newer key counts as

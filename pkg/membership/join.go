@@ -19,10 +19,12 @@ type Lister func() []netip.AddrPort
 
 // missing returns the listed speakers that are no members.
 func (m *Members) missing(listed Lister) []netip.AddrPort {
-	peers := m.Peers()
-	return slices.DeleteFunc(listed(), func(a netip.AddrPort) bool {
-		return slices.ContainsFunc(peers, func(p Peer) bool { return p.addrPort() == a })
-	})
+	members := map[netip.AddrPort]bool{}
+	for _, n := range m.live() {
+		addr, _ := netip.AddrFromSlice(n.Addr)
+		members[netip.AddrPortFrom(addr.Unmap(), n.Port)] = true
+	}
+	return slices.DeleteFunc(listed(), func(a netip.AddrPort) bool { return members[a] })
 }
 
 // JoinAll joins the listed speakers until none is missing, or for as long as wait. A cluster whose speakers all start at

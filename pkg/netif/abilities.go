@@ -155,6 +155,13 @@ func (a Abilities) CanCarry(addr netip.Addr, allowed []string) bool {
 	return !inSubnet && a.working
 }
 
+// CarriesSame reports whether a and o can carry the same addresses, that is, whether [Abilities.CanCarry] is the same of both whatever
+// it is asked. It may be false all the same.
+func (a Abilities) CarriesSame(o Abilities) bool {
+	return a.cut&^cutMACs == o.cut&^cutMACs && a.working == o.working && slices.Equal(a.names, o.names) &&
+		maps.Equal(a.prefixes, o.prefixes)
+}
+
 // MACs returns the MACs of the node's interfaces that carry announcements or would if their link came up, sorted.
 func (a Abilities) MACs() []MAC { return slices.Clone(a.macs) }
 

@@ -333,3 +333,26 @@ func TestParseExclude(t *testing.T) {
 		}
 	}
 }
+
+func TestCarriesSame(t *testing.T) {
+	snapshot := func(hosts ...Interface) Abilities { return NewSnapshot(hosts...).Abilities(nil, nil, nil) }
+	base := snapshot(host(2, "eth0", Eligible, "192.168.1.5/24"))
+	for _, tt := range []struct {
+		name  string
+		other Abilities
+		want  bool
+	}{
+		{"another host of the subnet, with another MAC", snapshot(host(3, "eth0", Eligible, "192.168.1.6/24")), true},
+		{"another subnet", snapshot(host(2, "eth0", Eligible, "192.168.2.5/24")), false},
+		{"another name", snapshot(host(2, "eth1", Eligible, "192.168.1.5/24")), false},
+		{"one more subnet", snapshot(host(2, "eth0", Eligible, "192.168.1.5/24", "10.0.0.1/8")), false},
+		{"the interface has failed", NewSnapshot(host(2, "eth0", Eligible, "192.168.1.5/24")).Abilities(nil, nil, map[int]bool{2: true}), false},
+		{"nothing", Abilities{}, false},
+		{"MACs were cut", Abilities{cut: cutMACs, working: true, names: base.names, prefixes: base.prefixes}, true},
+		{"names were cut", Abilities{cut: cutNames, working: true, names: base.names, prefixes: base.prefixes}, false},
+	} {
+		if got, back := base.CarriesSame(tt.other), tt.other.CarriesSame(base); got != tt.want || back != tt.want {
+			t.Errorf("%s: got %t, and %t the other way round, want %t", tt.name, got, back, tt.want)
+		}
+	}
+}

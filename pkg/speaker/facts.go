@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -46,7 +47,7 @@ func gather(in inputs) facts {
 		draining: map[string]bool{},
 		live:     map[string]bool{},
 	}
-	candidates := in.candidates()
+	voters := in.electorate()
 	for _, p := range in.peers {
 		f.live[p.Name] = true
 		if p.Meta.Draining {
@@ -58,7 +59,7 @@ func gather(in inputs) facts {
 	for c := range in.claimants() {
 		addr := c.addr
 		f.services[addr] = append(f.services[addr], c.service.Name)
-		eligible[addr] = union(eligible[addr], in.eligible(candidates, &c))
+		eligible[addr] = union(eligible[addr], in.eligible(voters, &c))
 		if p := c.service.AnnounceFrom; p != "" && (prefer[addr] == "" || p < prefer[addr]) {
 			prefer[addr] = p // of several, the same on every node
 		}
@@ -144,17 +145,57 @@ func (in *inputs) bar(node string, c *claimant) explain.Bar {
 	return explain.BarNone
 }
 
-// eligible returns the candidates that may announce the address. If that is all of them, it is the same slice: then most
-// addresses share one.
-func (in *inputs) eligible(candidates []string, c *claimant) []string {
+// electorate is the candidates, also in groups whose nodes can carry the same. There are thousands of addresses and hundreds of nodes,
+// but few ways to be connected.
+type electorate struct {
+	all    []string   // sorted
+	groups [][]string // each sorted
+}
+
+func (in *inputs) electorate() electorate {
+	e := electorate{all: in.candidates()}
+	for _, node := range e.all {
+		i := slices.IndexFunc(e.groups, func(group []string) bool { return in.carrySame(group[0], node) })
+		if i < 0 {
+			e.groups = append(e.groups, []string{node})
+		} else {
+			e.groups[i] = append(e.groups[i], node)
+		}
+	}
+	return e
+}
+
+func (in *inputs) carrySame(node, other string) bool {
+	a, known := in.abilities[node]
+	b, otherKnown := in.abilities[other]
+	return known == otherKnown && a.CarriesSame(b)
+}
+
+// eligible returns the candidates that may announce the address. If that is all of them, or all of a group, it is the same slice: then
+// most addresses share one.
+func (in *inputs) eligible(e electorate, c *claimant) []string {
 	barred := func(node string) bool { return in.bar(node, c) != explain.BarNone }
-	if !c.serving.Any || len(candidates) == 0 {
+	switch {
+	case !c.serving.Any:
 		return nil
+	case c.service.Local:
+		return slices.DeleteFunc(slices.Sorted(maps.Keys(c.serving.Nodes)), func(node string) bool {
+			_, candidate := slices.BinarySearch(e.all, node)
+			return !candidate || barred(node)
+		})
+	case c.pool != nil && len(c.pool.NodeSelectors) > 0:
+		return slices.DeleteFunc(slices.Clone(e.all), barred)
 	}
-	if !slices.ContainsFunc(candidates, barred) {
-		return candidates
+	fit := slices.DeleteFunc(slices.Clone(e.groups), func(group []string) bool { return barred(group[0]) })
+	switch len(fit) {
+	case len(e.groups):
+		return e.all
+	case 1:
+		return fit[0]
 	}
-	return slices.DeleteFunc(slices.Clone(candidates), barred)
+	all := slices.Concat(fit...)
+	slices.Sort(all)
+	return all
 }
 
 func poolOf(pools []config.Pool, addr netip.Addr) *config.Pool {

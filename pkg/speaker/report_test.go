@@ -40,7 +40,7 @@ func (r *recorder) Eventf(obj runtime.Object, kind, reason, format string, args 
 	r.events = append(r.events, fmt.Sprintf("%s/%s %s %s "+format, append([]any{svc.Namespace, svc.Name, kind, reason}, args...)...))
 }
 
-func newSpeaker(t *testing.T) *testSpeaker {
+func newSpeaker(t testing.TB) *testSpeaker {
 	t.Helper()
 	s := &testSpeaker{registry: prometheus.NewRegistry(), events: &recorder{}}
 	s.Speaker = New(Config{
@@ -52,7 +52,7 @@ func newSpeaker(t *testing.T) *testSpeaker {
 }
 
 // store puts Services into the cache.
-func (s *testSpeaker) store(t *testing.T, services ...*corev1.Service) {
+func (s *testSpeaker) store(t testing.TB, services ...*corev1.Service) {
 	t.Helper()
 	for _, svc := range services {
 		if err := s.services.GetStore().Add(svc); err != nil {

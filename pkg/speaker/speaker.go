@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
@@ -34,6 +36,14 @@ const (
 	meetEvery    = 500 * time.Millisecond // between two exchanges with one peer
 	handOverWait = 4 * time.Second        // for others to take over when this speaker leaves
 	leaveWait    = 2 * time.Second        // for the peers to hear that it has left
+)
+
+// A look at everything takes microseconds with few addresses and a good part of a tenth of a second with thousands. The API server's
+// news come in bursts, and each could be followed by a look: so that not all of a processor goes into them, news wait for restFactor
+// times as long as the last look took, newsWait at most. What peers and the wire tell never waits.
+const (
+	restFactor = 10
+	newsWait   = 250 * time.Millisecond
 )
 
 // Config says where and for whom a speaker works.
@@ -79,6 +89,7 @@ type Speaker struct {
 
 	source  *kube.ConfigSource
 	changed chan struct{} // of size 1: something changed, look at everything
+	news    chan struct{} // of size 1: something changed at the API server, look at everything soon
 	asks    chan func()   // to be run by work, between two looks
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
@@ -89,6 +100,7 @@ type Speaker struct {
 	// The rest belongs to the goroutine of work.
 	node      *election.Node
 	again     time.Time // when to look at everything though nothing has changed; zero: no need
+	rest      time.Time // until when news have to wait
 	draining  bool
 	lonely    bool // no peer is a member, though some are ready
 	blocked   blockage
@@ -113,6 +125,7 @@ func New(cfg Config) *Speaker {
 		secret:     kube.Secret(cfg.Client, cfg.Namespace, cfg.Secret),
 		peerSlices: kube.ServiceSlices(cfg.Client, cfg.Namespace, kube.SpeakerService),
 		changed:    make(chan struct{}, 1),
+		news:       make(chan struct{}, 1),
 		asks:       make(chan func()),
 		telling:    make(chan struct{}, 1),
 		joining:    make(chan struct{}, 1),
@@ -206,10 +219,8 @@ func (s *Speaker) work(ctx context.Context) error {
 // connect fills the caches and starts to listen for peers.
 func (s *Speaker) connect(ctx context.Context) error {
 	informers := []cache.SharedIndexInformer{s.services, s.slices, s.nodes, s.configMap, s.secret, s.peerSlices}
-	for _, inf := range informers {
-		if _, err := kube.OnEvent(inf, func(cache.ObjectName) { s.kick() }); err != nil {
-			return err
-		}
+	if err := s.follow(); err != nil {
+		return err
 	}
 	claims, found := s.restore()
 	if err := s.startInformers(ctx, informers, found); err != nil {
@@ -228,6 +239,32 @@ func (s *Speaker) connect(ctx context.Context) error {
 		Claims: claims,
 	})
 	return err
+}
+
+// follow makes what matters of the API server's news kick the worker. In a large cluster that is the least of it: kubelets report, pods
+// of Services come and go that are none of ours, the controller writes conditions. Whatever matters or not is in the caches by then.
+func (s *Speaker) follow() error {
+	look := func() { poke(s.news) } // none of these is about where the peers are
+	errs := []error{
+		kube.OnChange(s.services, kube.SameService, func(*corev1.Service) { look() }),
+		kube.OnChange(s.nodes, kube.SameNode, func(*corev1.Node) { look() }),
+		kube.OnChange(s.slices, kube.SameServing, func(slice *discoveryv1.EndpointSlice) {
+			if s.ours(slice) { // if its Service is still to come, that will kick
+				look()
+			}
+		}),
+	}
+	for _, inf := range []cache.SharedIndexInformer{s.configMap, s.secret, s.peerSlices} {
+		_, err := kube.OnEvent(inf, func(cache.ObjectName) { s.kick() })
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// ours reports whether obj is an EndpointSlice of a Service of type LoadBalancer.
+func (s *Speaker) ours(obj any) bool {
+	name, ok := kube.ServiceName(obj)
+	return ok && kube.Get[corev1.Service](s.services, name) != nil
 }
 
 // startInformers starts to fill the caches and waits until they are full. With something in them already it does not wait
@@ -262,6 +299,8 @@ func (s *Speaker) loop(ctx context.Context) {
 		case <-ctx.Done():
 		case <-s.changed:
 			due = true
+		case <-s.news:
+			due = s.hear(time.Now())
 		case <-again.C:
 			due = true
 		case <-s.paused:
@@ -282,4 +321,18 @@ func (s *Speaker) loop(ctx context.Context) {
 			again.Reset(time.Until(s.again))
 		}
 	}
+}
+
+// hear reports whether the API server's news are to be looked at now. If not, that is done when it is time.
+func (s *Speaker) hear(now time.Time) bool {
+	if !now.Before(s.rest) {
+		return true
+	}
+	s.again = earlier(s.again, s.rest)
+	return false
+}
+
+// looked notes that everything was looked at from begin to end.
+func (s *Speaker) looked(begin, end time.Time) {
+	s.rest = end.Add(min(restFactor*end.Sub(begin), newsWait))
 }

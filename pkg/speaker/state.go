@@ -133,7 +133,6 @@ func (s *Speaker) writeState(w io.Writer) error {
 		if !ok || name == cache.NewObjectName(s.cfg.Namespace, kube.SpeakerService) {
 			return true
 		}
-		_, wanted, _ := s.services.GetStore().GetByKey(name.String())
-		return wanted
+		return s.ours(obj)
 	})
 }

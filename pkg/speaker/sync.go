@@ -18,6 +18,8 @@ import (
 
 // sync looks at everything and makes this node announce what it should.
 func (s *Speaker) sync() {
+	begin := time.Now()
+	defer func() { s.looked(begin, time.Now()) }()
 	s.cfg.Metrics.Kube.Updates.Inc()
 	if err := s.members.Follow(kube.SecretText(s.secret, s.secretName())); err != nil {
 		s.cfg.Logger.Error("the speakers' key can't be changed", "err", err)
@@ -184,6 +186,7 @@ func (s *Speaker) handOver() {
 	for s.sync(); s.relievable(); s.sync() {
 		select {
 		case <-s.changed:
+		case <-s.news:
 		case <-deadline:
 			s.cfg.Logger.Warn("left before all addresses were taken over")
 			return

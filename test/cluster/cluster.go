@@ -40,9 +40,10 @@ type Cluster struct {
 	Kubeconfig string // path of the administrator's
 	Kube       kubernetes.Interface
 
-	dir   string // of the lab's configuration and logs
-	hosts []Host
-	port  atomic.Uint32 // last port that a connection attempt came from
+	dir       string // of the lab's configuration and logs
+	hosts     []Host
+	processes []process
+	port      atomic.Uint32 // last port that a connection attempt came from
 }
 
 // Host is one host of the lab.
@@ -68,14 +69,15 @@ func Open(ctx context.Context, name string) (*Cluster, error) {
 		return nil, err
 	}
 	var status struct {
-		Dir        string `json:"dir"`
-		Kubeconfig string `json:"kubeconfig"`
-		Hosts      []Host `json:"hosts"`
+		Dir        string    `json:"dir"`
+		Kubeconfig string    `json:"kubeconfig"`
+		Hosts      []Host    `json:"hosts"`
+		Processes  []process `json:"processes"`
 	}
 	if err := json.Unmarshal(out, &status); err != nil {
 		return nil, fmt.Errorf("read the lab's status: %w", err)
 	}
-	c.hosts, c.dir, c.Kubeconfig = status.Hosts, status.Dir, status.Kubeconfig
+	c.hosts, c.dir, c.Kubeconfig, c.processes = status.Hosts, status.Dir, status.Kubeconfig, status.Processes
 	for _, h := range c.hosts {
 		if h.Role != "client" && h.Role != "outside" {
 			continue
@@ -108,6 +110,9 @@ func repository() (string, error) {
 
 // LogFile is where a process of the lab writes its output.
 func (c *Cluster) LogFile(process string) string { return filepath.Join(c.dir, "logs", process+".log") }
+
+// AddHost makes a host known that is none of the lab's own, for Do and Run.
+func (c *Cluster) AddHost(h Host) { c.hosts = append(c.hosts, h) }
 
 // Lab runs a command of bin/lab on this lab; its progress goes to stderr.
 func (c *Cluster) Lab(ctx context.Context, args ...string) error {

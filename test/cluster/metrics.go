@@ -17,6 +17,15 @@ func (c *Cluster) Metrics(ctx context.Context, pod, name string) ([]string, erro
 	return linesOf(string(all), name), nil
 }
 
+// APIServerMetrics returns the lines of one metric of kube-apiserver, sorted, each with its labels and value.
+func (c *Cluster) APIServerMetrics(ctx context.Context, name string) ([]string, error) {
+	all, err := c.Kube.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("get metrics of kube-apiserver: %w", err)
+	}
+	return linesOf(string(all), name), nil
+}
+
 // linesOf picks the lines of one metric out of all.
 func linesOf(all, name string) []string {
 	lines := []string{}
@@ -27,6 +36,19 @@ func linesOf(all, name string) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// Sum adds up the values in lines of a metric.
+func Sum(lines []string) (float64, error) {
+	total := 0.0
+	for _, line := range lines {
+		v, err := Value(line)
+		if err != nil {
+			return 0, err
+		}
+		total += v
+	}
+	return total, nil
 }
 
 // Value returns the value in a line of a metric.

@@ -21,6 +21,23 @@ func (c *Cluster) PID(ctx context.Context, namespace, labels, node, command stri
 	return ProcessOf(uid, command)
 }
 
+// process is one of the processes that the lab itself has started.
+type process struct {
+	Name string `json:"name"`
+	Host string `json:"host"`
+	PID  int    `json:"pid"`
+}
+
+// ServerPID returns the process of a server of the control plane, for example kube-apiserver.
+func (c *Cluster) ServerPID(name string) (int, error) {
+	for _, p := range c.processes {
+		if p.Name == name {
+			return p.PID, nil
+		}
+	}
+	return 0, fmt.Errorf("the lab has no process %s", name)
+}
+
 // PodUID returns the UID of the one pod that has the labels, on the given node or, if that is empty, on any.
 func (c *Cluster) PodUID(ctx context.Context, namespace, labels, node string) (string, error) {
 	opts := metav1.ListOptions{LabelSelector: labels}

@@ -21,6 +21,9 @@ import (
 // labName is the lab of the benchmark.
 const labName = "bench"
 
+// patience is how long all of it may take.
+const patience = 10 * time.Minute
+
 // result is what the benchmark prints.
 type result struct {
 	Services int `json:"services"`
@@ -62,7 +65,7 @@ func measure(ctx context.Context, c *cluster.Cluster, n int) (result, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %s", patience))
 	defer cancel()
-	last, err := arrivals(ctx, c.Kube, n)
+	last, err := rig.Arrivals(ctx, c.Kube, n)
 	if err != nil {
 		return result{}, err
 	}
@@ -73,10 +76,10 @@ func measure(ctx context.Context, c *cluster.Cluster, n int) (result, error) {
 	created := time.Now()
 	progress("%d Services created in %.2f s", n, created.Sub(start).Seconds())
 	arrived := <-last
-	if arrived.err != nil {
-		return result{}, arrived.err
+	if arrived.Err != nil {
+		return result{}, arrived.Err
 	}
-	wait := arrived.at.Sub(created)
+	wait := arrived.At.Sub(created)
 	after, err := cluster.MemoryOf(pid)
 	if err != nil {
 		return result{}, err

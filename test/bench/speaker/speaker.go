@@ -141,18 +141,6 @@ func (s *speaker) gratuitous(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return sum(lines)
-}
-
-// sum adds up the values of a metric.
-func sum(lines []string) (uint64, error) {
-	var total float64
-	for _, line := range lines {
-		v, err := cluster.Value(line)
-		if err != nil {
-			return 0, err
-		}
-		total += v
-	}
-	return uint64(total), nil
+	sent, err := cluster.Sum(lines)
+	return uint64(sent), err
 }

@@ -1,54 +1,50 @@
-package main
+package rig
 
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-
-	"github.com/invar-lb/invar/test/cluster/rig"
 )
 
-// patience is how long all of it may take.
-const patience = 10 * time.Minute
-
-// arrival is when the last Service got its address, or why that is not known.
-type arrival struct {
-	at  time.Time
-	err error
+// Arrival is when the last Service got its address, or why that is not known.
+type Arrival struct {
+	At  time.Time
+	Err error
 }
 
-// arrivals watches the namespace, in which there is nothing yet, until n Services have their address.
-func arrivals(ctx context.Context, client kubernetes.Interface, n int) (<-chan arrival, error) {
-	services := client.CoreV1().Services(rig.Namespace)
+// Arrivals watches the namespace, in which there is nothing yet, until n Services have their address.
+func Arrivals(ctx context.Context, client kubernetes.Interface, n int) (<-chan Arrival, error) {
+	services := client.CoreV1().Services(Namespace)
 	list, err := services.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list Services: %w", err)
 	}
 	if len(list.Items) > 0 {
-		return nil, fmt.Errorf("namespace %s has %d Services before the benchmark, want none", rig.Namespace, len(list.Items))
+		return nil, fmt.Errorf("namespace %s has %d Services before the benchmark, want none", Namespace, len(list.Items))
 	}
 	l := &ledger{version: list.ResourceVersion, owners: map[string]string{}}
-	last := make(chan arrival, 1)
+	last := make(chan Arrival, 1)
 	go func() {
 		for { // a busy API server ends watches now and then
 			events, err := services.Watch(ctx, metav1.ListOptions{ResourceVersion: l.version})
 			if err != nil {
-				last <- arrival{err: fmt.Errorf("watch Services when %d of %d have an address: %w", len(l.owners), n, err)}
+				last <- Arrival{Err: fmt.Errorf("watch Services when %d of %d have an address: %w", len(l.owners), n, err)}
 				return
 			}
 			done, err := l.read(events.ResultChan(), n)
 			now := time.Now()
 			events.Stop()
 			if done || err != nil {
-				last <- arrival{now, err}
+				last <- Arrival{now, err}
 				return
 			}
-			progress("watching again; %d Services have an address", len(l.owners))
+			fmt.Fprintf(os.Stderr, "watching again; %d Services have an address\n", len(l.owners))
 		}
 	}()
 	return last, nil
