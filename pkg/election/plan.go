@@ -66,21 +66,25 @@ func (p *planner) keeper(a Address, claims Claims) string {
 // leastLoaded returns the eligible node with the fewest addresses, the address's own ranking deciding between equals.
 // A draining node is only taken if there is no other.
 func (p *planner) leastLoaded(a Address) string {
-	best := ""
+	best, least := "", burden{}
 	for _, node := range a.Eligible {
-		if best == "" || p.better(a.Addr, node, best) {
-			best = node
+		b := burden{draining: p.draining[node], load: p.load[node]} // looked up once: there may be hundreds of nodes
+		if best == "" || b.lighter(least) || b == least && outranks(a.Addr, node, best) {
+			best, least = node, b
 		}
 	}
 	return best
 }
 
-func (p *planner) better(addr netip.Addr, node, than string) bool {
-	if d := p.draining[node]; d != p.draining[than] {
-		return !d
+// burden is what speaks against giving a node another address.
+type burden struct {
+	draining bool
+	load     int
+}
+
+func (b burden) lighter(than burden) bool {
+	if b.draining != than.draining {
+		return than.draining
 	}
-	if p.load[node] != p.load[than] {
-		return p.load[node] < p.load[than]
-	}
-	return outranks(addr, node, than)
+	return b.load < than.load
 }
