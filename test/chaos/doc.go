@@ -2,7 +2,7 @@
 // has kept what it promises. `make chaos MINUTES=30 SEED=1` builds what it needs. Without SEED one is chosen, and printed.
 //
 // It prints one line of JSON on stdout, and what it is doing on stderr. Its exit code is 1 if a promise was broken; each
-// violation is told with its time, the address, and the faults that were in force. The whole history is kept in bin then.
+// violation is told with its time, the address, and the faults that were in force. The whole history and the logs of Invar's pods are kept in bin then.
 //
 // # Course
 //
