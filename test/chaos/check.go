@@ -318,6 +318,20 @@ func (c *checker) checkFrames() {
 		c.checkMoves(v, c.seen[v])
 		c.checkUnwanted(v, d.answered)
 	}
+	c.checkAsked(all)
+}
+
+// checkAsked looks for addresses that nobody asked for, so that nothing is known of them.
+func (c *checker) checkAsked(all map[view]*dialogue) {
+	for _, o := range c.owned {
+		if o.length() < claim {
+			continue
+		}
+		d := all[view{cluster.Client, o.addr}]
+		if d == nil || !slices.ContainsFunc(d.asked, o.has) {
+			c.fail(o.interval, "nobody asked for %s of %s", o.addr, o.service)
+		}
+	}
 }
 
 // spansOf returns the spans of all nodes, in the order in which they began.

@@ -96,6 +96,9 @@ func TestCheck(t *testing.T) {
 		{"silence", func(s *story) {
 			s.holders = []holding{{node: "node1", to: 20_000}, {node: "node1", from: 20_400, to: 60_000}}
 		}, []string{"nobody answered client", "nobody answered control-plane"}},
+		{"nobody asks", func(s *story) {
+			s.Changes = append(s.Changes, Change{At: ms(40_000), Service: "two", UID: "2", Addrs: []netip.Addr{other}})
+		}, []string{"nobody asked for 192.168.1.161 of two"}},
 		{"silence as short as noise", func(s *story) {
 			s.holders = []holding{{node: "node1", to: 20_000}, {node: "node1", from: 20_200, to: 60_000}}
 		}, nil},
@@ -198,7 +201,7 @@ func TestCheck(t *testing.T) {
 		{"the address changes", func(s *story) {
 			s.Changes = append(s.Changes, Change{At: ms(40_000), Service: "web", UID: "1", Addrs: []netip.Addr{other}})
 			s.holders[0].to = 42_000
-		}, []string{"had [192.168.1.160] and has [192.168.1.161]"}},
+		}, []string{"had [192.168.1.160] and has [192.168.1.161]", "nobody asked for 192.168.1.161"}},
 		{"the address is lost", func(s *story) {
 			s.Changes = append(s.Changes, Change{At: ms(40_000), Service: "web", UID: "1"})
 			s.holders[0].to = 42_000
@@ -224,7 +227,8 @@ func TestCheck(t *testing.T) {
 		{"no address as long as there are no pools", func(s *story) {
 			s.fault(Fault{Kind: "pool-removed"})
 			s.Changes = append(s.Changes, Change{At: ms(21_000), Service: "poor", UID: "2"},
-				Change{At: ms(32_000), Service: "poor", UID: "2", Addrs: []netip.Addr{other}})
+				Change{At: ms(32_000), Service: "poor", UID: "2", Addrs: []netip.Addr{other}},
+				Change{At: ms(33_000), Service: "poor", UID: "2", Deleted: true})
 		}, nil},
 		{"answers for what was deleted", func(s *story) {
 			s.Changes = append(s.Changes, Change{At: ms(40_000), Service: "web", UID: "1", Deleted: true})

@@ -2,7 +2,8 @@
 // has kept what it promises. `make chaos MINUTES=30 SEED=1` builds what it needs. Without SEED one is chosen, and printed.
 //
 // It prints one line of JSON on stdout, and what it is doing on stderr. Its exit code is 1 if a promise was broken; each
-// violation is told with its time, the address, and the faults that were in force. The whole history is kept in bin then.
+// violation is told with its time, the address, and the faults that were in force. The whole history and the logs of Invar's pods
+// are kept in bin then, where `go run ./test/chaos -history FILE` checks it again.
 //
 // # Course
 //
@@ -21,7 +22,8 @@
 //   - a connection to each Service from a host on the LAN every 50 ms, and the same to each node's own address, to a program that
 //     Invar has no part in
 //   - every change of a Service
-//   - every pause of the machine: a thread on each processor asks for it every 5 ms
+//   - every pause of the machine of 20 ms or more: a thread on each processor asks for it every 5 ms, and the scheduler tells for
+//     how long threads of the speakers were kept waiting
 //   - when each fault began and ended
 //
 // # Faults
@@ -76,8 +78,8 @@
 //
 // # What is allowed, and for how long
 //
-// Each fault opens windows (windows.go) that excuse certain effects: for the addresses that the node holds which it hits, for one Service,
-// or as one observer sees it. Outside of them all of the above is required at all times, within a tolerance of [lapse].
+// Each fault opens windows (windows.go) that excuse certain effects: for the addresses that the node holds which it hits, for one
+// Service, or as one observer sees it. Outside of them all of the above is required at all times, within a tolerance of [lapse].
 //
 //	a node or a speaker is lost        1 s without an answer from the fault on, for the addresses that the node held; one holder
 //	                                   from then on, while the fault lasts                                                   failover
@@ -98,8 +100,8 @@
 //
 // # The machine
 //
-// A lab shares a machine with whatever else runs there, and that is not Invar's fault. What the machine lost in pauses, while
-// something lasted or in the second before, is added to what is allowed. A connection to a node's own address that fails for no fault counts
-// as such a pause. A move is excused by a pause of 60 ms or more in the five seconds before, half of a speaker's patience on
+// A lab shares a machine with whatever else runs there, and that is not Invar's fault. For as long as the machine paused while
+// something lasted or in the second before, it may last longer. A connection to a node's own address that fails for no fault
+// counts as such a pause, and so does a speaker's thread that waited for the processor. A move is excused by a pause of 60 ms or more in the five seconds before, half of a speaker's patience on
 // the wire, and a failed connection by any pause around it.
 package main

@@ -10,6 +10,7 @@ import (
 
 // History is all that was seen and done in a run. Times count from its start, by a clock that is never set.
 type History struct {
+	Start     time.Time // by the wall clock, as logs have it
 	Nodes     []Host
 	Observers []Host // who asked for addresses, each from a place of its own on the LAN
 	Faults    []Fault

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,8 @@ func main() {
 	clock := flag.Bool("clock", false, "have the machine's wall clock jump, too")
 	lab := flag.String("lab", defaultLab, "name of the lab")
 	plan := flag.Bool("plan", false, "print the schedule and do nothing")
+	always := flag.Bool("keep", false, "keep the history also if all went well")
+	kept := flag.String("history", "", "check a history that was kept in this `FILE`, and do nothing else")
 	flag.Parse()
 	seed, err := seedOf(*text)
 	if err == nil && *minutes <= 0 {
@@ -48,28 +51,35 @@ func main() {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(2)
 	}
+	if *kept != "" {
+		exit(recheck(*kept))
+	}
 	progress("seed %d", seed)
 	length := time.Duration(*minutes * float64(time.Minute))
 	if *plan {
 		for n, r := range draw(seed, length, nodeNames, *clock) {
 			progress("round %d: %v", n+1, r)
 		}
-		return
+		exit(nil)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var h *History
-	err = rig.Run(ctx, *lab, func(ctx context.Context, c *cluster.Cluster) (err error) {
-		h, err = run(ctx, c, draw(seed, length, nodeNames, *clock))
+	err = rig.Run(ctx, *lab, func(ctx context.Context, c *cluster.Cluster) error {
+		h, err := run(ctx, c, draw(seed, length, nodeNames, *clock))
+		if h != nil { // also what led to a run that could not go on
+			err = errors.Join(err, conclude(ctx, c, h, result{Minutes: *minutes, Seed: seed}, *always))
+		}
 		return err
 	})
-	if h != nil { // also what led to a run that could not go on
-		err = errors.Join(err, judge(h, result{Minutes: *minutes, Seed: seed}))
-	}
+	exit(err)
+}
+
+func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
 // seedOf reads a seed, or chooses one that is short enough to be typed.
@@ -84,8 +94,46 @@ func seedOf(text string) (uint64, error) {
 	return seed, nil
 }
 
-// judge checks the history and prints the result. It is an error if a promise was broken; the history is kept then.
-func judge(h *History, r result) error {
+// conclude checks the history and prints the result. It is an error if a promise was broken; the history is kept then, and what
+// Invar has logged.
+func conclude(ctx context.Context, c *cluster.Cluster, h *History, r result, always bool) error {
+	v := judge(h)
+	r.Faults, r.Violations = len(h.Faults), len(v.Violations)
+	r.WorstGap, r.WorstDuplicate = v.WorstGap.Milliseconds(), v.WorstDuplicate.Milliseconds()
+	err := json.NewEncoder(os.Stdout).Encode(r)
+	if r.Violations > 0 {
+		err = errors.Join(err, errViolated)
+	}
+	if r.Violations > 0 || always {
+		base := filepath.Join("bin", fmt.Sprintf("chaos-%d", r.Seed))
+		err = errors.Join(err, keep(h, base+".json.gz"), keepLogs(ctx, c, base+".log"))
+	}
+	return err
+}
+
+// recheck checks a history that was kept.
+func recheck(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	unzipped, err := gzip.NewReader(f)
+	if err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	var h History
+	if err := json.NewDecoder(unzipped).Decode(&h); err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	if v := judge(&h); len(v.Violations) > 0 {
+		return errViolated
+	}
+	return nil
+}
+
+// judge checks the history and tells what it was like.
+func judge(h *History) Verdict {
 	v := Check(h)
 	for kind, d := range v.Gaps {
 		progress("longest gap during %s: %d ms", or(kind, "no fault"), d.Milliseconds())
@@ -98,12 +146,7 @@ func judge(h *History, r result) error {
 	for _, violation := range v.Violations {
 		progress("VIOLATION: %s", violation)
 	}
-	r.Faults, r.Violations = len(h.Faults), len(v.Violations)
-	r.WorstGap, r.WorstDuplicate = v.WorstGap.Milliseconds(), v.WorstDuplicate.Milliseconds()
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil || r.Violations == 0 {
-		return err
-	}
-	return errors.Join(errViolated, keep(h, filepath.Join("bin", fmt.Sprintf("chaos-%d.json", r.Seed))))
+	return v
 }
 
 func or(text, otherwise string) string {
@@ -115,14 +158,31 @@ func or(text, otherwise string) string {
 
 // keep writes the history to a file.
 func keep(h *History, path string) error {
-	data, err := json.Marshal(h)
-	if err == nil {
-		err = os.WriteFile(path, data, 0o644)
-	}
+	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("keep the history: %w", err)
 	}
-	progress("the history is in %s", path)
+	zipped := gzip.NewWriter(f)
+	err = json.NewEncoder(zipped).Encode(h)
+	if err := errors.Join(err, zipped.Close(), f.Close()); err != nil {
+		return fmt.Errorf("keep the history: %w", err)
+	}
+	progress("the history, which began at %s, is in %s", h.Start.Format(time.RFC3339Nano), path)
+	return nil
+}
+
+// keepLogs writes what Invar's pods that are there now have logged to a file.
+func keepLogs(ctx context.Context, c *cluster.Cluster, path string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	text, err := c.Kubectl(ctx, "-n", cluster.Namespace, "logs", "-l", "app=metallb", "--prefix", "--tail=-1")
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the logs: %w", err)
+	}
+	progress("the logs of Invar's pods are in %s", path)
 	return nil
 }
 

@@ -256,7 +256,7 @@ func (r *recording) stop() (*History, error) {
 	}
 	r.workers.Wait()
 	frames, err := r.recorder.Stop()
-	h := &History{Observers: r.observers, Faults: r.faults, Changes: r.changes, Pauses: r.pauses, End: end}
+	h := &History{Start: r.start, Observers: r.observers, Faults: r.faults, Changes: r.changes, Pauses: r.pauses, End: end}
 	for _, n := range r.cluster.Nodes() {
 		mac, err := net.ParseMAC(n.MAC)
 		if err != nil {
