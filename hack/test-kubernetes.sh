@@ -22,9 +22,9 @@ image() {
 build() {
   echo "building Kubernetes' suite: minutes for the first time"
   mkdir -p "$out"
-  go build -C "$upstream" -o "$out/" github.com/onsi/ginkgo/v2/ginkgo k8s.io/kubernetes/test/images/agnhost
+  go build -C "$upstream" -ldflags '-s -w' -o "$out/" github.com/onsi/ginkgo/v2/ginkgo k8s.io/kubernetes/test/images/agnhost
   go test -C "$upstream" -c -ldflags "$(hack/kubernetes-ldflags.sh "$upstream/go.mod")" -o "$out/e2e.test" k8s.io/kubernetes/test/e2e
-  go build -C test/kubernetes/coredns -o "$out/" .
+  go build -C test/kubernetes/coredns -ldflags '-s -w' -o "$out/" .
   go build -o "$out/suite" ./test/kubernetes
   "$out/suite" -check # before a lab is brought up for nothing
   image "$out/agnhost.tar" /agnhost "$("$out/e2e.test" --list-images | grep '/e2e-test-images/agnhost:' | sort -u)" \
