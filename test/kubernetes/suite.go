@@ -130,7 +130,7 @@ func (s suite) arguments(lab *cluster.Cluster, dir string, specs []string, procs
 		args = append(args, "--focus="+regexp.QuoteMeta(spec)+"$")
 	}
 	return append(args, filepath.Join(folder, "e2e.test"), "--",
-		"--provider=skeleton", "--kubeconfig="+lab.Kubeconfig, "--kubectl-path="+kubectl,
+		"--provider=skeleton", "--num-nodes="+strconv.Itoa(len(lab.Nodes())), "--kubeconfig="+lab.Kubeconfig, "--kubectl-path="+kubectl,
 		fmt.Sprintf("--host=https://%s:6443", api.IPv4), // the administrator's own way leads through the machine's loopback interface
 		"--e2e-output-dir="+dir,
 	), nil
