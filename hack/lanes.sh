@@ -14,7 +14,10 @@ nftables | ./test/e2e/...       |
 iptables | ./test/e2e/...       | --proxy-mode iptables
 ipvs     | ./test/e2e/...       | --proxy-mode ipvs
 router   | ./test/lanes/router  |
+flannel  | ./test/e2e/...       | --pod-network flannel
 ingress  | ./test/lanes/ingress |                      | make -s ingress-image
+upgrade  | ./test/lanes/upgrade |                      | hack/lane-upgrade.sh
+security | ./test/lanes/security| --audit metallb-system --feature-gates WatchList=false
 END
 }
 
