@@ -101,10 +101,15 @@ func main() {
 }
 
 // run measures on a lab of its own.
-func (o *options) run(ctx context.Context) error {
+func (o *options) run(ctx context.Context) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
+	restore, err := roomForNeighbours(neighboursDir, o.nodes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %s", patience))
 	defer cancel()
 	return rig.Run(ctx, labName, func(ctx context.Context, c *cluster.Cluster) (err error) {
