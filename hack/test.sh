@@ -22,6 +22,10 @@ section "the lab's units"
 INVAR_TEST_ROOT=1 go -C test/lab test ./...
 section 'end to end, on a lab of three nodes'
 hack/e2e.sh
+section 'faults of many speakers, simulated'
+make -s sim SCHEDULES=1000
+section 'faults of all kinds, on a lab'
+make -s chaos MINUTES=2 SEED=1
 section 'many nodes and Services'
 make -s bench-scale SERVICES=500 NODES=20 SPEAKERS=8 WINDOW=8s
 section 'all passed'

@@ -134,7 +134,7 @@ func TestHoldDoesNotWaitForever(t *testing.T) {
 		if ok {
 			t.Error("it is told to nobody")
 		}
-	case <-time.After(10 * streamWait):
+	case <-time.After(time.Minute): // what is told takes seconds to encode on a busy machine
 		t.Error("it still waits")
 	}
 }
