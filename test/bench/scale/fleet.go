@@ -82,13 +82,18 @@ func (f *fleet) assemble(ctx, living context.Context) (err error) {
 	if err := f.findSpeakers(pods); err != nil {
 		return err
 	}
-	if err := f.startSpeakers(ctx, pods); err != nil {
-		return err
-	}
+	// The speakers come to a cluster that is there, as in a rollout.
+	standIns := len(f.kubelets) - (f.options.speakers - labNodes)
 	if err := f.startStandIns(ctx, pods); err != nil {
 		return err
 	}
-	return f.meet(ctx)
+	if err := f.meet(ctx, labNodes+standIns); err != nil {
+		return err
+	}
+	if err := f.startSpeakers(ctx, pods); err != nil {
+		return err
+	}
+	return f.meet(ctx, f.options.nodes)
 }
 
 // stop ends what runs on the simulated nodes.
@@ -283,17 +288,22 @@ const (
 	syncsMetric     = "metallb_k8s_client_updates_total"
 )
 
-// meet waits until every speaker sees one on every node.
-func (f *fleet) meet(ctx context.Context) error {
-	progress("wait until all have met")
+// meetWait is how long members may take until all know of all.
+const meetWait = 4 * time.Minute
+
+// meet waits until every speaker sees n.
+func (f *fleet) meet(ctx context.Context, n int) error {
+	progress("wait until all %d have met", n)
+	ctx, cancel := context.WithTimeoutCause(ctx, meetWait, fmt.Errorf("not within %s", meetWait))
+	defer cancel()
 	return cluster.EventuallyEvery(ctx, time.Second, func() error {
 		for _, s := range f.speakers {
 			lines, err := f.Metrics(ctx, s.pod, membersMetric)
 			if err != nil {
 				return err
 			}
-			if n, err := cluster.Sum(lines); err != nil || int(n) != f.nodes {
-				return errors.Join(err, fmt.Errorf("%s sees %v speakers, want %d", s.node, n, f.nodes))
+			if seen, err := cluster.Sum(lines); err != nil || int(seen) != n {
+				return errors.Join(err, fmt.Errorf("%s sees %v speakers, want %d", s.node, seen, n))
 			}
 		}
 		return nil

@@ -9,8 +9,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/invar-lb/invar/pkg/membership"
 )
 
@@ -26,18 +24,24 @@ type member struct {
 	Addr netip.Addr
 }
 
-// seedWait is how long the speakers may take to answer, all of them.
-const seedWait = time.Minute
+// seedWait is how long a speaker may take to answer.
+const seedWait = 10 * time.Second
 
-// standIn takes part until it is told to end. The nodes' addresses are this host's.
+// standIn takes part until it is told to end. The nodes' addresses are this host's. One joins after the other: a cluster's nodes have
+// a processor each for that, and these share what the machine has.
 func standIn(ctx context.Context) error {
 	var in standIns
 	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
 		return fmt.Errorf("read what to stand in for: %w", err)
 	}
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	g, ctx := errgroup.WithContext(ctx)
-	for _, n := range in.Nodes {
+	var members []*membership.Members
+	defer func() {
+		for _, m := range members {
+			_ = m.Close() // the lab goes with it
+		}
+	}()
+	for i, n := range in.Nodes {
 		m, err := membership.Start(membership.Config{
 			Node: n.Name, BindAddr: n.Addr, Port: membership.DefaultPort, Key: in.Key, Logger: logger.With("as", n.Name),
 			OnChange: func() {},
@@ -45,11 +49,15 @@ func standIn(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error {
-			m.JoinAll(ctx, func() []netip.AddrPort { return in.Seeds }, seedWait)
-			<-ctx.Done()
-			return m.Close()
-		})
+		members = append(members, m)
+		seed := in.Seeds[i%len(in.Seeds)]
+		if err := m.JoinAny(func() []netip.AddrPort { return []netip.AddrPort{seed} }, seedWait); err != nil {
+			return fmt.Errorf("join %s as %s: %w", seed, n.Name, err)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
 	}
-	return g.Wait()
+	<-ctx.Done()
+	return nil
 }
