@@ -5,8 +5,8 @@ cd "$(dirname "$0")/.."
 
 tools=$PWD/hack/tools/go.mod
 modules=(. hack/tools test/flannel test/lab test/monitoring)
-# These only say which versions of other projects are built for a lab: compiling them to vet a main function takes minutes.
-pins=(test/kubernetes/coredns test/kubernetes/upstream test/lanes/security/enforcer)
+# What is built of other projects for a lab: compiling these to vet little more than a main function takes minutes.
+pins=(test/kubernetes/coredns test/kubernetes/upstream test/lanes/ingress/image test/lanes/security/enforcer)
 failed=()
 
 # check NAME COMMAND...

@@ -22,9 +22,7 @@ runc runc
 /usr/lib/cni/bridge containernetworking-plugins
 arping arping
 ndisc6 ndisc6
-tcpdump tcpdump
-iptables iptables
-ipset ipset' ;;
+tcpdump tcpdump' ;;
     suite) echo '/usr/bin/curl curl
 /usr/bin/wget wget
 /bin/nc.openbsd netcat-openbsd' ;;
