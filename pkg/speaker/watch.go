@@ -214,7 +214,13 @@ func (w *watch) silentSince(node string) (since time.Time, missing time.Duration
 func (s *Speaker) keepWatch(ctx context.Context, tick *alarm) {
 	defer tick.close()
 	defer context.AfterFunc(ctx, tick.close)()
-	for next := time.Now(); tick.wait(next) == nil; {
+	for next := time.Now(); ; {
+		if err := tick.wait(next); err != nil {
+			if ctx.Err() == nil {
+				s.cfg.Logger.Error("the nodes of peers are not watched any more", "err", err)
+			}
+			return
+		}
 		c := s.watch.tick(time.Now(), s.announcer, s.members.Ended)
 		next = c.next
 		if c.paused {
