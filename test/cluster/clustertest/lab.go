@@ -37,16 +37,24 @@ func Open(ctx context.Context) (*Lab, error) {
 	return &Lab{Cluster: c}, nil
 }
 
-// Prepared opens the lab and installs Invar and the echo pods on it, for a TestMain: it ends the process when it can't.
+// Prepared is what a TestMain begins with: the lab that $LAB_NAME names, with Invar installed and the echo pods running. It ends the
+// process if that can't be had.
 func Prepared() *Lab {
+	return PreparedBy(func(ctx context.Context, l *Lab) error {
+		if err := l.Install(ctx); err != nil {
+			return err
+		}
+		return l.InstallEcho(ctx)
+	})
+}
+
+// PreparedBy is Prepared for a lab on which something else is to be done than that.
+func PreparedBy(prepare func(context.Context, *Lab) error) *Lab {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	l, err := Open(ctx)
 	if err == nil {
-		err = l.Install(ctx)
-	}
-	if err == nil {
-		err = l.InstallEcho(ctx)
+		err = prepare(ctx, l)
 	}
 	if err != nil {
 		log.Fatal("prepare the lab: ", err)

@@ -10,10 +10,8 @@ package security
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/invar-lb/invar/test/cluster/clustertest"
 )
@@ -25,18 +23,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(strangerEnv) != "" {
 		os.Exit(stranger())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err := prepare(ctx); err != nil {
-		log.Fatal("prepare the lab: ", err)
-	}
+	lab = clustertest.PreparedBy(prepare)
 	os.Exit(m.Run())
 }
 
-func prepare(ctx context.Context) (err error) {
-	if lab, err = clustertest.Open(ctx); err != nil {
-		return err
-	}
+func prepare(ctx context.Context, lab *clustertest.Lab) error {
 	if _, err := os.Stat(lab.LogFile("audit")); err != nil {
 		return fmt.Errorf("find the lab's audit log, which `lab up --audit metallb-system` would keep: %w", err)
 	}

@@ -7,7 +7,6 @@ package upgrade
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -31,18 +30,11 @@ const built = "bin/lanes/upgrade"
 var lab *clustertest.Lab
 
 func TestMain(m *testing.M) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err := prepare(ctx); err != nil {
-		log.Fatal("prepare the lab: ", err)
-	}
+	lab = clustertest.PreparedBy(prepare)
 	os.Exit(m.Run())
 }
 
-func prepare(ctx context.Context) (err error) {
-	if lab, err = clustertest.Open(ctx); err != nil {
-		return err
-	}
+func prepare(ctx context.Context, lab *clustertest.Lab) error {
 	for _, image := range []string{"metallb/controller.tar", "metallb/speaker.tar", "from/invar.tar"} {
 		if err := lab.Lab(ctx, "load", filepath.Join(built, image)); err != nil {
 			return err
