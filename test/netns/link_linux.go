@@ -202,7 +202,7 @@ func MAC(tb testing.TB, name string) net.HardwareAddr {
 	return link.Attrs().HardwareAddr
 }
 
-// WaitCarrier waits until a link has a carrier, or none.
+// WaitCarrier waits until a link has a carrier and sends what it is given, or until it has none.
 func WaitCarrier(tb testing.TB, name string, want bool) {
 	tb.Helper()
 	must(tb, waitCarrier(name, want))
@@ -214,7 +214,9 @@ func waitCarrier(name string, want bool) error {
 		if err != nil {
 			return fmt.Errorf("find link %s: %w", name, err)
 		}
-		if got := link.Attrs().RawFlags&unix.IFF_RUNNING != 0; got == want {
+		// A new link is called running as well while the kernel has not looked at its carrier; what it is given is lost then.
+		up, running := link.Attrs().OperState == netlink.OperUp, link.Attrs().RawFlags&unix.IFF_RUNNING != 0
+		if up && want || !running && !want {
 			return nil
 		}
 		if time.Now().After(deadline) {
