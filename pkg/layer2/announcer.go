@@ -49,6 +49,8 @@ type Config struct {
 	// OnAnnounced is called when an address was announced on an interface for the first time since it is held there. It must not
 	// wait. It may be nil.
 	OnAnnounced func(addr netip.Addr)
+	// Alive says whether what was set may still be answered and announced; it is asked for each frame. Nil for always.
+	Alive func() bool
 }
 
 // link is an eligible interface with its responder.
@@ -338,6 +340,7 @@ func (a *Announcer) openLink(i netif.Interface) {
 		Logger:    a.cfg.Logger,
 		Stats:     &a.cfg.Metrics.stats,
 		OnState:   func() { notify(a.state) },
+		Alive:     a.cfg.Alive,
 
 		OnSighting: a.sighted(i.Index, i.Name),
 	})

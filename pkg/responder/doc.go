@@ -42,6 +42,11 @@
 // Everybody on the LAN can say these things, as often as it likes. They are handed to Config.OnSighting one by one, and
 // nothing is kept.
 //
+// # A process that stood still
+//
+// Questions wait in the sockets of a process that is frozen, and are read as soon as it goes on; by then another node may have the
+// addresses. Config.Alive is asked last before anything is sent that says where an address is.
+//
 // # VLAN tags
 //
 // The kernel removes the tag of a frame and gives the frame to the VLAN's interface. If there is none, packet sockets of

@@ -32,6 +32,8 @@ const (
 	// DropClaim: the sender says that the asked address is its own; this interface itself, say, whose announcement came
 	// back. Of others that makes a [Sighting].
 	DropClaim
+	// DropStale: this process stood still, and has yet to hear whether the address is still its own.
+	DropStale
 	// DropSend: the answer could not be sent: a full queue, or the link went away.
 	DropSend
 	numDrops
@@ -39,7 +41,7 @@ const (
 
 var dropNames = [numDrops]string{
 	"answered", "short", "ethertype", "destination", "malformed", "not_request", "hop_limit", "checksum", "not_held",
-	"tentative", "sender", "claim", "send",
+	"tentative", "sender", "claim", "stale", "send",
 }
 
 // String returns the reason as a metric label.

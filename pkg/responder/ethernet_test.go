@@ -29,8 +29,7 @@ func FuzzEthernet(f *testing.F) {
 		before := string(frame)
 		for _, p := range []protocol{protocolARP, protocolNDP} {
 			var seen []Sighting
-			l := &lane{protocol: p, stats: new(Stats), onSighting: func(s Sighting) { seen = append(seen, s) }}
-			l.state.Store(testSnapshot())
+			l := testLane(p, new(Stats), func(s Sighting) { seen = append(seen, s) })
 			var sent keptConn
 			l.handle(&sent, frame, new(buffer))
 			if len(sent.frames) > 1 || len(seen) > 1 {

@@ -57,6 +57,7 @@ type lane struct {
 	stats      *Stats
 	onState    func()
 	onSighting func(Sighting)
+	alive      func() bool
 
 	state atomic.Pointer[snapshot]
 	// turn is odd while a frame is being answered from a snapshot.
@@ -76,7 +77,7 @@ func newLane(p protocol, cfg Config, s *snapshot) *lane {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &lane{
 		protocol: p, ifi: cfg.Interface, open: cfg.open, stats: cfg.Stats,
-		onState: cfg.OnState, onSighting: cfg.OnSighting,
+		onState: cfg.OnState, onSighting: cfg.OnSighting, alive: cfg.Alive,
 		log:    cfg.Logger.With("interface", cfg.Interface.Name, "protocol", p.id.String()),
 		cancel: cancel, done: make(chan struct{}),
 	}
@@ -156,6 +157,9 @@ func (l *lane) handle(c conn, frame []byte, out *buffer) {
 	defer l.turn.Add(1)
 	s := l.state.Load()
 	n, counter, drop := l.answer(frame, s, out)
+	if drop == Answered && !l.alive() {
+		drop = DropStale
+	}
 	if drop == Answered {
 		counter.Requests.Add(1)
 		if c.answer(out[:n]) == nil {

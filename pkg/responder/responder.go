@@ -36,6 +36,10 @@ type Config struct {
 	// goroutine that answers, for each such frame that a host of the LAN cares to send, so it must neither wait nor call
 	// the Responder, and should do little.
 	OnSighting func(Sighting)
+	// Alive is asked right before an answer or an announcement is sent, which is dropped if it returns false; nil for one that
+	// always returns true. It is for an owner that may stand still and be replaced, while questions wait in the socket. It is
+	// called for each such frame, so it should do little.
+	Alive func() bool
 
 	open opener // nil but in tests
 }
@@ -64,6 +68,9 @@ func Open(cfg Config) *Responder {
 	}
 	if cfg.OnSighting == nil {
 		cfg.OnSighting = func(Sighting) {}
+	}
+	if cfg.Alive == nil {
+		cfg.Alive = func() bool { return true }
 	}
 	if cfg.open == nil {
 		cfg.open = openPacket
@@ -98,8 +105,13 @@ func (r *Responder) Set(addrs map[netip.Addr]Entry) {
 }
 
 // Announce tells the LAN that addr is at this interface: by a gratuitous ARP request and reply, or by an unsolicited
-// neighbour advertisement. It returns the number of frames sent, none if addr is not held.
-func (r *Responder) Announce(addr netip.Addr) (int, error) { return r.send(addr, false) }
+// neighbour advertisement. It returns the number of frames sent, none if addr is not held or Config.Alive says no.
+func (r *Responder) Announce(addr netip.Addr) (int, error) {
+	if !r.cfg.Alive() {
+		return 0, nil
+	}
+	return r.send(addr, false)
+}
 
 // Probe asks the LAN whether anyone has addr: by one ARP probe (RFC 5227 section 2.1.1) or one solicitation of duplicate
 // address detection (RFC 4862 section 5.4.2). Who has it claims it, which makes a [Sighting]. It returns the number of

@@ -370,10 +370,55 @@ func TestFilterFails(t *testing.T) {
 	}
 }
 
+// testLane returns a lane that nobody reads for: a test calls its handle.
+func testLane(p protocol, stats *Stats, onSighting func(Sighting)) *lane {
+	l := &lane{protocol: p, stats: stats, onSighting: onSighting, alive: func() bool { return true }}
+	l.state.Store(testSnapshot())
+	return l
+}
+
+// TestStale: whoever asked while the process stood still gets no answer when it goes on, and nothing is announced.
+func TestStale(t *testing.T) {
+	ask4, answer4 := marker(t)
+	ask6, answer6 := marker6(t)
+	for name, tt := range map[string]struct {
+		protocol    Protocol
+		addr        netip.Addr
+		frame       []byte
+		ask, answer []byte
+	}{
+		"ARP": {ARP, vip4, request().bytes(t), ask4, answer4},
+		"NDP": {NDP, vip6, solicitation().bytes(t), ask6, answer6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, w wire) {
+				var alive atomic.Bool
+				cfg := w.config()
+				cfg.Alive = alive.Load
+				r := Open(cfg)
+				defer r.Close()
+				set := hold(tt.addr)
+				r.Set(set)
+				w.send(tt.frame)
+				waitFor(t, "dropped", func() bool { return cfg.Stats.Drops(tt.protocol, DropStale) == 1 })
+				if n, err := r.Announce(tt.addr); n != 0 || err != nil {
+					t.Errorf("announced by %d frames, error %v", n, err)
+				}
+				if counter := set[tt.addr].Counter; counter.Requests.Load() != 0 {
+					t.Errorf("%d requests counted", counter.Requests.Load())
+				}
+				alive.Store(true)
+				w.send(tt.ask)
+				expect(t, w, tt.answer)
+			})
+		})
+	}
+}
+
 // TestSendFails: an answer that doesn't get out is a drop, not an answer.
 func TestSendFails(t *testing.T) {
 	stats, s := new(Stats), testSnapshot()
-	l := &lane{protocol: protocolARP, stats: stats, onSighting: func(Sighting) {}}
+	l := testLane(protocolARP, stats, func(Sighting) {})
 	l.state.Store(s)
 	l.handle(&sinkConn{err: unix.ENOBUFS}, request().bytes(t), new(buffer))
 	counter := s.v4[vip4.As4()].Counter
@@ -413,8 +458,7 @@ func TestBackoff(t *testing.T) {
 // TestHandleAllocates covers the whole way of a frame but for the system calls.
 func TestHandleAllocates(t *testing.T) {
 	var seen Sighting
-	l := &lane{protocol: protocolARP, stats: new(Stats), onSighting: func(s Sighting) { seen = s }}
-	l.state.Store(testSnapshot())
+	l := testLane(protocolARP, new(Stats), func(s Sighting) { seen = s })
 	sink := &sinkConn{}
 	out := new(buffer)
 	for name, frame := range map[string][]byte{
