@@ -26,6 +26,7 @@ func (s *Speaker) rejoin(d election.Doubt) {
 	s.cfg.Logger.Warn("what this speaker knows may be out of date; asking the peers", "cause", d.Cause)
 	s.cfg.Metrics.rejoins.WithLabelValues(d.Cause).Inc()
 	s.announcer.Set(nil)
+	s.deadman.arm(time.Now())
 	err := s.members.JoinAny(s.listed, d.Wait)
 	if err != nil {
 		s.cfg.Logger.Warn("no peer in reach; silent for a while", "for", election.Fence, "err", err)

@@ -80,6 +80,7 @@ type Speaker struct {
 	announcer *layer2.Announcer
 	members   *membership.Members
 	watch     *watch
+	deadman   *deadman
 	observing sync.Mutex            // guards toReport, and is held while a report is made
 	toReport  []membership.Conflict // what peers and controller are to hear
 	meetings  meetings
@@ -132,6 +133,7 @@ func New(cfg Config) *Speaker {
 		paused:     make(chan struct{}, 1),
 		unsaved:    make(chan struct{}, 1),
 		watch:      newWatch(),
+		deadman:    newDeadman(),
 		phases:     newPhases(),
 		node:       election.NewNode(cfg.Node, pauseLimit),
 		announced:  map[announced]time.Time{},
@@ -142,7 +144,7 @@ func New(cfg Config) *Speaker {
 	s.announcer = layer2.New(layer2.Config{
 		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
 		OnPeer: s.onPeer, OnAnnounced: s.onAnnounced, ExcludeInterfaces: cfg.ExcludeInterfaces,
-		FramesPerSecond: cfg.AnnounceRate, Refresh: cfg.AnnounceRefresh,
+		FramesPerSecond: cfg.AnnounceRate, Refresh: cfg.AnnounceRefresh, Alive: s.deadman.alive,
 	})
 	return s
 }
@@ -199,9 +201,12 @@ func (s *Speaker) work(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("keep watch: %w", err)
 	}
-	var helpers sync.WaitGroup
+	s.deadman.arm(time.Now())
+	var watching, helpers sync.WaitGroup
+	watched, stop := context.WithCancel(context.WithoutCancel(ctx)) // until nothing is answered any more
+	defer stop()
+	watching.Go(func() { s.keepWatch(watched, tick) })
 	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
-	helpers.Go(func() { s.keepWatch(ctx, tick) })
 	helpers.Go(func() { s.keepState(ctx) })
 	helpers.Go(func() { s.keepTelling(ctx) })
 	s.members.JoinAll(ctx, s.listed, startWait)
@@ -210,6 +215,8 @@ func (s *Speaker) work(ctx context.Context) error {
 	s.loop(ctx)
 	helpers.Wait()
 	s.handOver()
+	stop()
+	watching.Wait()
 	if err := s.members.Leave(leaveWait); err != nil {
 		s.cfg.Logger.Warn("left without all peers having heard of it", "err", err)
 	}
@@ -307,19 +314,25 @@ func (s *Speaker) loop(ctx context.Context) {
 		case ask := <-s.asks:
 			ask()
 		}
-		now := time.Now()
-		switch { // a pause may end with a change: which of the two comes first is chance
-		case s.node.Paused(now, s.watch.pause(now)):
-			s.rejoin(election.DoubtPaused)
-		case due:
-			s.sync()
-		}
-		if s.node.Stalled() {
-			go s.catchUp()
-		}
+		s.attend(due)
 		if again.Stop(); !s.again.IsZero() {
 			again.Reset(time.Until(s.again))
 		}
+	}
+}
+
+// attend looks at everything if that is due. First comes what a pause demands: it may end with a change, and which of the two is heard
+// of first is chance.
+func (s *Speaker) attend(due bool) {
+	now := time.Now()
+	switch {
+	case s.node.Paused(now, s.watch.pause(now)), !s.deadman.alive():
+		s.rejoin(election.DoubtPaused)
+	case due:
+		s.sync()
+	}
+	if s.node.Stalled() {
+		go s.catchUp()
 	}
 }
 

@@ -183,10 +183,11 @@ func (s *Speaker) handOver() {
 	defer s.announcer.Set(nil)
 	s.draining = true
 	deadline := time.After(handOverWait)
-	for s.sync(); s.relievable(); s.sync() {
+	for s.attend(true); s.relievable(); s.attend(true) {
 		select {
 		case <-s.changed:
 		case <-s.news:
+		case <-s.paused:
 		case <-deadline:
 			s.cfg.Logger.Warn("left before all addresses were taken over")
 			return

@@ -212,6 +212,7 @@ func (w *watch) silentSince(node string) (since time.Time, missing time.Duration
 // keepWatch asks and judges until ctx is done. The peers hear at once of what is new. As long as nothing is, this is what wakes a
 // speaker most often.
 func (s *Speaker) keepWatch(ctx context.Context, tick *alarm) {
+	defer s.deadman.release() // there are no more beats
 	defer tick.close()
 	defer context.AfterFunc(ctx, tick.close)()
 	for next := time.Now(); ; {
@@ -221,9 +222,10 @@ func (s *Speaker) keepWatch(ctx context.Context, tick *alarm) {
 			}
 			return
 		}
-		c := s.watch.tick(time.Now(), s.announcer, s.members.Ended)
+		now := time.Now()
+		c := s.watch.tick(now, s.announcer, s.members.Ended)
 		next = c.next
-		if c.paused {
+		if alive := s.deadman.beat(now); c.paused || !alive {
 			poke(s.paused)
 		}
 		if len(c.met) > 0 {
