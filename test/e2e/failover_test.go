@@ -5,9 +5,11 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/invar-lb/invar/test/cluster"
 	"github.com/invar-lb/invar/test/cluster/clustertest"
@@ -49,6 +51,53 @@ func TestSpeakerKilled(t *testing.T) {
 		t.Errorf("new connections failed for %s, want at most %s", gap, failoverBound)
 	}
 	lab.WantHolder(t, addr.Addr().String())
+}
+
+// TestSpeakerStandsStill stops the announcing speaker, until another one answers, and lets it go on. Whatever waits in its sockets,
+// it answers nothing any more.
+func TestSpeakerStandsStill(t *testing.T) {
+	addr, node := lab.AnnouncedService(t, "still")
+	old, err := lab.Host(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asker, err := lab.Ask(cluster.Client, addr.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asker.Stop()
+	pid := lab.SpeakerPID(t, node)
+	goOn := func() error { return syscall.Kill(pid, syscall.SIGCONT) }
+	t.Cleanup(func() { _ = goOn() })
+	stopped := time.Now()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "another node answers", func(context.Context) error {
+		_, replies, err := asker.Since(stopped)
+		if !slices.ContainsFunc(replies, func(s cluster.Sighting) bool { return s.MAC != old.MAC }) {
+			return fmt.Errorf("%d replies, none of another node, %w", len(replies), err)
+		}
+		return nil
+	})
+	continued := time.Now()
+	if err := goOn(); err != nil {
+		t.Fatal(err)
+	}
+	var replies []cluster.Sighting
+	clustertest.Eventually(t, "answers for a second", func(context.Context) (err error) {
+		if _, replies, err = asker.Since(continued); err != nil || len(replies) == 0 {
+			return fmt.Errorf("%d replies, %w", len(replies), err)
+		}
+		if last := replies[len(replies)-1].At; last.Sub(continued) < time.Second {
+			return fmt.Errorf("the last reply came %s after it went on", last.Sub(continued))
+		}
+		return nil
+	})
+	replies = slices.DeleteFunc(replies, func(s cluster.Sighting) bool { return s.MAC != old.MAC })
+	if n := len(replies); n > 0 {
+		t.Errorf("%s answers %d times after it went on, until %s later", node, n, replies[n-1].At.Sub(continued))
+	}
 }
 
 // TestAPIOutage takes the control plane away. Addresses stay where they are, a failure is still seen, and speakers that
