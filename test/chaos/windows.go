@@ -120,8 +120,9 @@ func (b *builder) build() {
 	case "speaker-kill":
 		b.lost(here, failover)
 		b.allow(b.Undone, b.Ready+failover, here, moveEffect, dupEffect) // it is replaced
-	case "speaker-freeze":
-		b.lost(here, hung)
+	case "speaker-freeze": // it answers nothing when it goes on, so there are never two
+		b.allow(b.Begin, b.Injected+hung, here, gapEffect, moveEffect, connEffect)
+		b.allow(b.Heal, b.Undone+rejoin, here, gapEffect, moveEffect, connEffect)
 	case "speaker-rollout":
 		b.allow(b.Begin, b.Ready+failover, window{}, moveEffect, dupEffect)
 		b.lag()
