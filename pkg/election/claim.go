@@ -2,6 +2,7 @@ package election
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 )
 
@@ -19,6 +20,13 @@ func (c Claim) Beats(o Claim) bool {
 		return c.Seq > o.Seq
 	}
 	return c.Node != o.Node && outranks(c.Addr, c.Node, o.Node)
+}
+
+// digest returns a hash of c. Like [Rank] it is part of the protocol.
+func (c Claim) digest() uint64 {
+	b := c.Addr.As16()
+	key := binary.BigEndian.AppendUint64(b[:], c.Seq)
+	return hash(string(key), c.Node)
 }
 
 // Claims holds the winning claim of each address.

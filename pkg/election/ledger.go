@@ -12,6 +12,7 @@ import (
 type Ledger struct {
 	node      string
 	claims    Claims
+	sum       uint64 // of the claims' digests
 	contested map[netip.Addr]bool
 }
 
@@ -33,6 +34,23 @@ func (l *Ledger) All() []Claim {
 	})
 }
 
+// Digest returns a number that tells the claims of two nodes apart: it is the same if they know the same, in whatever order they have
+// heard it, and otherwise almost certainly another.
+func (l *Ledger) Digest() uint64 { return l.sum }
+
+// merge is [Claims.Merge], and keeps the sum.
+func (l *Ledger) merge(c Claim) (won bool) {
+	old, had := l.claims[c.Addr]
+	if !l.claims.Merge(c) {
+		return false
+	}
+	if had {
+		l.sum -= old.digest()
+	}
+	l.sum += c.digest()
+	return true
+}
+
 // Own returns the winning claims of the node itself: what a peer must hear that may have missed them.
 func (l *Ledger) Own() []Claim {
 	return slices.DeleteFunc(l.All(), func(c Claim) bool { return c.Node != l.node })
@@ -42,7 +60,7 @@ func (l *Ledger) Own() []Claim {
 // news, and the node's own where a peer thought that it had won over them.
 func (l *Ledger) Receive(claims []Claim) (tell []Claim) {
 	for _, c := range claims {
-		if l.claims.Merge(c) {
+		if l.merge(c) {
 			tell = append(tell, c)
 		} else if own := l.claims[c.Addr]; own.Node == l.node && c.Node != own.Node {
 			l.contested[c.Addr] = true

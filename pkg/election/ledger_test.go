@@ -1,6 +1,8 @@
 package election_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -84,5 +86,33 @@ func TestLedgerLists(t *testing.T) {
 	l.Claims().Merge(claim("10.0.0.1", "node3", 9))
 	if diff := cmp.Diff(c, l.Claims()[c.Addr], cmpAddr); diff != "" {
 		t.Errorf("changed through a copy (-want +got):\n%s", diff)
+	}
+}
+
+// TestLedgerDigest: nodes that have heard the same in different orders, or overtaken things as well, have the same digest.
+func TestLedgerDigest(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	seen := map[uint64]election.Claims{0: {}}
+	for range 2000 {
+		var heard []election.Claim
+		for range r.IntN(8) {
+			a := netip.AddrFrom4([4]byte{192, 168, 1, byte(r.IntN(4))})
+			heard = append(heard, election.Claim{Addr: a, Node: fmt.Sprintf("node%d", r.IntN(3)), Seq: r.Uint64N(3)})
+		}
+		l := election.NewLedger("node1")
+		l.Receive(heard)
+		r.Shuffle(len(heard), func(i, j int) { heard[i], heard[j] = heard[j], heard[i] })
+		other := election.NewLedger("node2")
+		for _, c := range heard {
+			other.Receive([]election.Claim{c})
+		}
+		if l.Digest() != other.Digest() {
+			t.Fatalf("digests %x and %x after the same claims", l.Digest(), other.Digest())
+		}
+		same, known := seen[l.Digest()]
+		if known && !cmp.Equal(same, l.Claims(), cmpAddr) {
+			t.Fatalf("one digest for %v and %v", same, l.Claims())
+		}
+		seen[l.Digest()] = l.Claims()
 	}
 }
