@@ -23,6 +23,8 @@ const (
 	messageState = 3
 	// messageHoldings: all that one node announces, as JSON.
 	messageHoldings = 4
+	// messageDigest: a digest, eight bytes in big endian, and the name of the node whose it is.
+	messageDigest = 5
 )
 
 // maxMessage bounds a message that must fit in one datagram beside memberlist's own overhead (UDPBufferSize is 1400).
@@ -73,6 +75,10 @@ func encodeReport(r report) []byte { return encodeJSON(messageReport, r) }
 
 func encodeHoldings(h *holdings) []byte { return encodeJSON(messageHoldings, h) }
 
+func encodeDigest(d digest) []byte {
+	return append(binary.BigEndian.AppendUint64([]byte{messageDigest}, d.sum), d.node...)
+}
+
 func encodeJSON(kind byte, v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -100,6 +106,13 @@ type message struct {
 	claims   []election.Claim
 	reports  []report
 	holdings []holdings
+	digest   digest // of no node: none
+}
+
+// digest stands for all that a node knows.
+type digest struct {
+	node string
+	sum  uint64
 }
 
 // decode reads any message. Whatever it is given, it returns either what that says or an error, and never takes more
@@ -142,6 +155,12 @@ func (m *message) add(msg []byte) (err error) {
 			return fmt.Errorf("read holdings: %w", err)
 		}
 		m.holdings = append(m.holdings, h)
+	case messageDigest:
+		d := decoder{rest: msg[1:]}
+		if sum := d.bytes(8); d.err == nil {
+			m.digest = digest{string(d.rest), binary.BigEndian.Uint64(sum)}
+		}
+		return d.err
 	}
 	return nil
 }

@@ -28,9 +28,14 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	return d.m.queue.GetBroadcasts(overhead, limit)
 }
 
-func (d delegate) LocalState(bool) []byte {
+// LocalState returns all that this node knows for a peer with whom it joins. What two members exchange from time to time, for the
+// case that a message got lost, is a digest: see [Members.compare].
+func (d delegate) LocalState(join bool) []byte {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
+	if !join {
+		return encodeDigest(d.m.digest())
+	}
 	return encodeState(d.m.ledger.All(), d.m.reports.all())
 }
 

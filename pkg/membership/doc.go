@@ -6,7 +6,7 @@
 //
 // Claims travel three ways: at once to each member by one datagram, which is repeated some times ([Repeats]); then with the gossip,
 // passed on by whoever learned something new from it; and in full whenever two members exchange their state, as they do when one
-// joins. A lost datagram costs time, never agreement. The gossip is slow, since it wakes every speaker also when nothing is new.
+// joins, and when the digests differ that each tells some other one every 10 seconds. A lost datagram costs time, never agreement. The gossip is slow, since it wakes every speaker also when nothing is new.
 //
 // What a member observes travels in the same ways, as one report of each member ([Members.Report]); the newest counts. What it
 // is able to do is part of memberlist's own messages ([Meta]). A member may be an observer, which only listens: the controller.

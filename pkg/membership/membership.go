@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -65,6 +66,8 @@ type Members struct {
 	dying    map[string]bool             // members that memberlist takes for dead since a moment ago
 	members  map[string]*memberlist.Node // copies: memberlist changes its own Nodes under a lock of its own
 	lost     bool                        // the last member that went did so without a word
+
+	comparing atomic.Bool // an exchange runs because digests differed
 }
 
 // DeriveKey turns the text of Secret memberlist into an AES-256 key (HKDF, RFC 5869, with SHA-256).
@@ -411,6 +414,7 @@ func (m *Members) receive(msg []byte) {
 		m.cfg.Logger.Warn("message from a peer is not understood", "err", err)
 		return
 	}
+	m.compare(got.digest)
 	byNode := map[string][]election.Claim{}
 	for _, c := range m.merge(got.claims) {
 		byNode[c.Node] = append(byNode[c.Node], c)
@@ -431,4 +435,27 @@ func (m *Members) receive(msg []byte) {
 	if len(tell) > 0 || news {
 		m.cfg.OnChange()
 	}
+}
+
+// digest returns the digest of what this node knows. The caller holds m.mu.
+func (m *Members) digest() digest {
+	return digest{m.cfg.Node, m.ledger.Digest() + m.reports.digest()}
+}
+
+// compare makes this node and a peer tell each other all, if the peer's digest says that they don't know the same. One of the two does
+// so, the same one each time.
+func (m *Members) compare(of digest) {
+	m.mu.Lock()
+	peer, own := m.members[of.node], m.digest()
+	m.mu.Unlock()
+	if peer == nil || of.sum == own.sum || of.node < own.node || m.comparing.Swap(true) {
+		return
+	}
+	addr, _ := netip.AddrFromSlice(peer.Addr)
+	go func() {
+		defer m.comparing.Store(false)
+		if _, err := m.Join([]netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), peer.Port)}); err != nil {
+			m.cfg.Logger.Debug("peer that knows something else is not reached", "node", of.node, "err", err)
+		}
+	}()
 }

@@ -47,13 +47,14 @@ func start(t *testing.T, node string, key []byte) *speaker {
 	return s
 }
 
-// eventually waits for want, which must hold within ten seconds, looking again after each change.
+// eventually waits for want, which must hold within ten seconds, looking again after each change and from time to time.
 func (s *speaker) eventually(t *testing.T, what string, want func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
 	for !want() {
 		select {
 		case <-s.changed:
+		case <-time.After(20 * time.Millisecond):
 		case <-deadline:
 			t.Fatalf("%s: not within 10 s", what)
 		}
@@ -233,6 +234,52 @@ func TestDatagramsFit(t *testing.T) {
 	}
 }
 
+// TestDigest: two members that don't know the same tell each other all when they exchange digests, whichever of them is the one to begin;
+// those that do exchange nothing more.
+func TestDigest(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	if _, err := a.Join([]netip.AddrPort{b.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*speaker{a, b} {
+		s.eventually(t, "both see each other", func() bool { return len(s.Peers()) == 2 })
+	}
+	idle := func() {
+		for _, s := range []*speaker{a, b} {
+			s.eventually(t, "no exchange runs", func() bool { return !s.comparing.Load() })
+		}
+	}
+	swap := func() {
+		idle()
+		fromA, fromB := delegate{a.Members}.LocalState(false), delegate{b.Members}.LocalState(false)
+		delegate{a.Members}.MergeRemoteState(fromB, false)
+		delegate{b.Members}.MergeRemoteState(fromA, false)
+	}
+	for i, s := range []*speaker{a, b} {
+		lost := election.Claim{Addr: netip.MustParseAddr("192.168.1.160"), Node: "node3", Seq: uint64(i + 1)}
+		s.merge([]election.Claim{lost}) // and nobody is told
+		swap()
+		for _, s := range []*speaker{a, b} {
+			s.eventually(t, "both know the claim", func() bool { return s.Claims()[lost.Addr] == lost })
+		}
+	}
+	lost := report{Node: "node3", Seq: 1}
+	a.mu.Lock()
+	a.reports.merge([]report{lost})
+	a.mu.Unlock()
+	swap()
+	b.eventually(t, "both know the report", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return cmp.Equal(lost, b.reports.of["node3"])
+	})
+	swap()
+	if a.comparing.Load() || b.comparing.Load() {
+		t.Error("members that know the same begin an exchange")
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	claims := []election.Claim{
 		{Addr: netip.MustParseAddr("192.168.1.160"), Node: "node1", Seq: 1},
@@ -252,16 +299,22 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encodeClaims(claims))
 	f.Add(encodeReport(rep))
 	f.Add(encodeState(claims, []report{rep}))
+	f.Add(encodeDigest(digest{"node1", 1 << 63}))
+	f.Add([]byte{messageDigest, 1, 2, 3})
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		first, err := decode(msg)
 		if err != nil {
 			return
 		}
-		second, err := decode(encodeState(first.claims, first.reports))
+		again := encodeState(first.claims, first.reports)
+		if first.digest != (digest{}) {
+			again = encodeDigest(first.digest)
+		}
+		second, err := decode(again)
 		if err != nil {
 			t.Fatalf("own encoding of %+v: %v", first, err)
 		}
-		opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty(), cmp.AllowUnexported(message{})}
+		opts := []cmp.Option{cmpAddr, cmpopts.EquateEmpty(), cmp.AllowUnexported(message{}, digest{})}
 		if diff := cmp.Diff(first, second, opts...); diff != "" {
 			t.Errorf("decode, encode, decode (-first +second):\n%s", diff)
 		}

@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -75,6 +77,15 @@ func (rs *reports) merge(in []report) (news []report) {
 		}
 	}
 	return news
+}
+
+// digest returns a number that is the same for nodes that have the same reports: see [election.Ledger.Digest].
+func (rs *reports) digest() (sum uint64) {
+	for node, r := range rs.of {
+		h := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, r.Seq), node...))
+		sum += binary.BigEndian.Uint64(h[:])
+	}
+	return sum
 }
 
 // forget drops the report of a node that has left.

@@ -22,6 +22,7 @@ const (
 		`"conflicts":[{"addr":"192.168.1.160","mac":"02:00:00:00:00:01","interface":"eth0"}]}`
 	wireHoldings = "\x04" + `{"node":"node1","seq":7,"held":[{"addr":"192.168.1.160","interfaces":["eth0"],` +
 		`"since":"2030-01-02T03:04:05Z","from":"node2","cause":"failure","took":150000000}]}`
+	wireDigest = "\x05\x1bG\xbd:k\xba\xeeZnode1"
 )
 
 var (
@@ -41,6 +42,15 @@ var (
 	}}}
 )
 
+// digestOf returns the digest of a node that knows the claims and reports.
+func digestOf(node string, claims []election.Claim, reports ...report) digest {
+	l := election.NewLedger(node)
+	l.Receive(claims)
+	rs := newReports(node, 0, Meta{})
+	rs.merge(reports)
+	return digest{node, l.Digest() + rs.digest()}
+}
+
 // part is a message inside a state.
 func part(msg string) string {
 	return string([]byte{byte(len(msg)&0x7f | 0x80), byte(len(msg) >> 7)}) + msg
@@ -56,6 +66,7 @@ func TestWire(t *testing.T) {
 		{"claims", wireClaims, encodeClaims(saidClaims)},
 		{"report", wireReport, encodeReport(saidReport)},
 		{"holdings", wireHoldings, encodeHoldings(&saidHoldings)},
+		{"digest", wireDigest, encodeDigest(digestOf("node1", saidClaims, saidReport))},
 	} {
 		if string(tt.got) != tt.want {
 			t.Errorf("%s is\n%q, want\n%q", tt.name, tt.got, tt.want)
@@ -75,6 +86,7 @@ func TestWireOfOthers(t *testing.T) {
 		{"claims", wireClaims, message{claims: saidClaims}},
 		{"report", wireReport, message{reports: []report{saidReport}}},
 		{"holdings", wireHoldings, message{holdings: []holdings{saidHoldings}}},
+		{"digest", wireDigest, message{digest: digestOf("node1", saidClaims, saidReport)}},
 		{"state", "\x03" + part(wireClaims) + part(wireReport), message{claims: saidClaims, reports: []report{saidReport}}},
 		{"another kind", later, message{}},
 		{"report with more", laterReport, message{reports: []report{saidReport}}},
@@ -85,7 +97,7 @@ func TestWireOfOthers(t *testing.T) {
 		},
 	} {
 		got, err := decode([]byte(tt.text))
-		if diff := cmp.Diff(tt.want, got, cmpAddr, cmp.AllowUnexported(message{}, holdings{})); diff != "" || err != nil {
+		if diff := cmp.Diff(tt.want, got, cmpAddr, cmp.AllowUnexported(message{}, holdings{}, digest{})); diff != "" || err != nil {
 			t.Errorf("%s: %v, (-want +got):\n%s", tt.name, err, diff)
 		}
 	}
