@@ -58,6 +58,7 @@ func Check(h *History) Verdict {
 	c := &checker{History: h, windows: windowsOf(h)}
 	c.verdict.Gaps, c.verdict.Duplicates = map[string]time.Duration{}, map[string]time.Duration{}
 	c.noise = c.findNoise()
+	c.bare = c.findBare() // once, as there are millions of answers
 	c.checkReady()
 	c.checkServices()
 	c.checkFrames()
@@ -72,6 +73,7 @@ type checker struct {
 	windows []window
 	noise   []Pause       // in the order of their times
 	longest time.Duration // of them
+	bare    []interval
 	owned   []ownership
 	moves   map[netip.Addr][]time.Duration
 	seen    map[view][]span
@@ -515,9 +517,17 @@ func (c *checker) wanted(addr netip.Addr, at time.Duration) bool {
 
 // noEndpoints reports whether the Service churn has had no endpoints for so long that all must know.
 func (c *checker) noEndpoints(at time.Duration) bool {
-	return slices.ContainsFunc(c.Faults, func(f Fault) bool {
-		return f.Kind == "endpoints-none" && at > postponed(c.windows, f.Injected+release, release) && at < f.Heal
-	})
+	return slices.ContainsFunc(c.bare, func(i interval) bool { return i.has(at) })
+}
+
+// findBare returns when the Service churn had no endpoints, and all must have known.
+func (c *checker) findBare() (bare []interval) {
+	for _, f := range c.Faults {
+		if f.Kind == "endpoints-none" {
+			bare = append(bare, interval{postponed(c.windows, f.Injected+release, release) + 1, f.Heal})
+		}
+	}
+	return bare
 }
 
 // checkAttempts looks for connections to Services that failed.
