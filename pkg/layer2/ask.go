@@ -8,7 +8,7 @@ import (
 // caller is what an Announcer needs of a [responder.Caller].
 type caller interface {
 	Ask(addr, own netip.Addr) error
-	Collect() []netip.Addr
+	Collect(answered func(netip.Addr))
 	Close()
 }
 
@@ -32,12 +32,12 @@ func (a *Announcer) Ask(addr netip.Addr) error {
 	return fmt.Errorf("ask for %s: it lies in the subnet of no interface that has a link", addr)
 }
 
-// Collect returns the hosts that have answered since the last call.
-func (a *Announcer) Collect() (answered []netip.Addr) {
+// Collect calls answered for each answer that has come since the last call, with the host that it came from. answered must not call the
+// Announcer.
+func (a *Announcer) Collect(answered func(netip.Addr)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, l := range a.links {
-		answered = append(answered, l.caller.Collect()...)
+		l.caller.Collect(answered)
 	}
-	return answered
 }

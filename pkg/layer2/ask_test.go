@@ -22,7 +22,7 @@ func (c fakeCaller) Ask(addr, own netip.Addr) error {
 	return nil
 }
 
-func (c fakeCaller) Collect() []netip.Addr { return []netip.Addr{netip.MustParseAddr("172.16.0.7")} }
+func (c fakeCaller) Collect(answered func(netip.Addr)) { answered(netip.MustParseAddr("172.16.0.7")) }
 
 func (c fakeCaller) Close() { *c.closed = append(*c.closed, c.name) }
 
@@ -46,7 +46,9 @@ func TestAsk(t *testing.T) {
 				t.Errorf("Ask(%s): %v (-want +got):\n%s", tt.addr, err, diff)
 			}
 		}
-		if got := l.Collect(); len(got) != 1 {
+		var got []netip.Addr
+		l.Collect(func(a netip.Addr) { got = append(got, a) })
+		if len(got) != 1 {
 			t.Errorf("collected %v", got)
 		}
 		l.change("eth2", func(i *netif.Interface) { i.Skip = netif.SkipNoCarrier })

@@ -38,8 +38,9 @@ type Caller struct {
 	mu     sync.Mutex
 	closed bool
 	hosts  map[netip.Addr]*host
-	asked  uint64 // questions
-	frame  [readLen]byte
+	asked  uint64        // questions
+	frame  [readLen]byte // read last
+	out    buffer        // sent last
 }
 
 // questionSocket is a packet socket that never waits.
@@ -86,16 +87,16 @@ func (c *Caller) Ask(addr, own netip.Addr) error {
 		h.mac = [6]byte{}
 	}
 	h.unanswered++
-	var out buffer
-	if err := h.socket.send(out[:layQuestion(&out, c.ifi.MAC, h.mac, addr, own)]); err != nil {
+	if err := h.socket.send(c.out[:layQuestion(&c.out, c.ifi.MAC, h.mac, addr, own)]); err != nil {
 		h.drop()
 		return fmt.Errorf("ask for %s on %s: %w", addr, c.ifi.Name, err)
 	}
 	return nil
 }
 
-// Collect returns the hosts that have answered since the last call, each as often as it did.
-func (c *Caller) Collect() (answered []netip.Addr) {
+// Collect calls answered for each answer that has come since the last call, with the host that it came from. answered must not call the
+// Caller.
+func (c *Caller) Collect(answered func(netip.Addr)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for addr, h := range c.hosts {
@@ -112,11 +113,10 @@ func (c *Caller) Collect() (answered []netip.Addr) {
 			}
 			if from, mac, ok := readAnswer(etherTypeOf(addr), c.frame[:n], c.ifi.MAC); ok && from == addr {
 				h.mac, h.unanswered = mac, 0
-				answered = append(answered, addr)
+				answered(addr)
 			}
 		}
 	}
-	return answered
 }
 
 // Close ends the Caller.

@@ -18,6 +18,12 @@ import (
 type alarm struct {
 	file *os.File
 	conn syscall.RawConn
+
+	// What a wait is about; kept here because each wait would make garbage of it otherwise.
+	at     time.Time
+	spec   unix.ItimerSpec
+	failed error
+	over   func(fd uintptr) bool // isOver
 }
 
 func newAlarm() (*alarm, error) {
@@ -27,22 +33,26 @@ func newAlarm() (*alarm, error) {
 	}
 	file := os.NewFile(uintptr(fd), "timerfd")
 	conn, err := file.SyscallConn()
-	return &alarm{file, conn}, err
+	a := &alarm{file: file, conn: conn}
+	a.over = a.isOver
+	return a, err
 }
 
 // wait waits until at. It returns an error when the alarm is closed. Only one goroutine may wait.
 func (a *alarm) wait(at time.Time) error {
-	var failed error
-	err := a.conn.Read(func(fd uintptr) (done bool) { // at first, and when the timer has run out
-		left := time.Until(at)
-		if left <= 0 {
-			return true
-		}
-		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}
-		failed = unix.TimerfdSettime(int(fd), 0, &spec, nil)
-		return failed != nil
-	})
-	return errors.Join(err, os.NewSyscallError("timerfd_settime", failed))
+	a.at, a.failed = at, nil
+	return errors.Join(a.conn.Read(a.over), os.NewSyscallError("timerfd_settime", a.failed))
+}
+
+// isOver is called at first, and when the timer has run out.
+func (a *alarm) isOver(fd uintptr) bool {
+	left := time.Until(a.at)
+	if left <= 0 {
+		return true
+	}
+	a.spec.Value = unix.NsecToTimespec(int64(left))
+	a.failed = unix.TimerfdSettime(int(fd), 0, &a.spec, nil)
+	return a.failed != nil
 }
 
 // close ends a wait as well.

@@ -29,3 +29,14 @@ func TestAlarm(t *testing.T) {
 		t.Errorf("waiting for what is closed returns no error")
 	}
 }
+
+func TestAlarmAllocates(t *testing.T) {
+	a, err := newAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if n := testing.AllocsPerRun(100, func() { _ = a.wait(time.Now().Add(time.Microsecond)) }); n > 0 {
+		t.Errorf("%v allocations for a wait", n)
+	}
+}

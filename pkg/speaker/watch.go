@@ -21,6 +21,8 @@ type watch struct {
 	looked  time.Time // when answers were collected last
 	round   time.Time // when all are to be asked again
 	pulse   election.Pulse
+
+	onAnswer func(netip.Addr) // note
 }
 
 // target is a node that is watched.
@@ -28,6 +30,7 @@ type target struct {
 	membership.Peer
 	election.Sentry
 	heard  bool          // it has ever answered
+	new    int           // answers that were collected last
 	mute   bool          // its kernel does not answer any more
 	silent bool          // it is mute, or its speaker has ended
 	since  time.Time     // of silent
@@ -38,10 +41,13 @@ type target struct {
 type absence struct {
 	since, asked time.Time
 	open         bool // nobody has answered since asked
+	answered     bool // as was collected last
 }
 
 func newWatch() *watch {
-	return &watch{targets: map[string]*target{}, byAddr: map[netip.Addr]*target{}, missing: map[netip.AddrPort]*absence{}}
+	w := &watch{targets: map[string]*target{}, byAddr: map[netip.Addr]*target{}, missing: map[netip.AddrPort]*absence{}}
+	w.onAnswer = w.note
+	return w
 }
 
 // set replaces the nodes to watch. What is known of those that stay is kept.
@@ -78,8 +84,8 @@ func (w *watch) seek(missing []netip.AddrPort, now time.Time) {
 type wire interface {
 	// Ask asks a host for its own address.
 	Ask(addr netip.Addr) error
-	// Collect returns the hosts that have answered since the last call.
-	Collect() []netip.Addr
+	// Collect calls answered for each answer that has come since the last call, with the host that it came from.
+	Collect(answered func(netip.Addr))
 }
 
 // change is what a tick has found.
@@ -104,22 +110,15 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c.paused = w.pulse.Beat(now)
-	answers := map[netip.Addr]int{}
-	for _, addr := range wire.Collect() {
-		answers[addr]++
-	}
-	for addr, n := range answers {
-		if t := w.byAddr[addr]; t != nil {
-			t.heard = true
-			t.Answered(w.looked, n) // it may have come right after
-		}
-	}
+	wire.Collect(w.onAnswer)
 	for a, m := range w.missing {
-		if m.open && answers[a.Addr()] > 0 {
+		if m.open && m.answered {
 			m.open = false
 			c.met = append(c.met, a)
 		}
+		m.answered = false
 	}
+	looked := w.looked
 	w.looked = now
 	everyone := !now.Before(w.round)
 	if everyone {
@@ -127,6 +126,10 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 	}
 	c.next = w.round
 	for _, t := range w.targets {
+		if t.new > 0 {
+			t.Answered(looked, t.new) // it may have come right after
+			t.heard, t.new = true, 0
+		}
 		t.Gone(ended(t.Peer))
 		t.mute = t.Mute(now)
 		if silent := t.Silent(now); silent != t.silent {
@@ -151,6 +154,16 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 		c.next = earlier(c.next, now.Add(election.HurryInterval))
 	}
 	return c
+}
+
+// note notes an answer of a host. The caller holds w.mu.
+func (w *watch) note(addr netip.Addr) {
+	if t := w.byAddr[addr]; t != nil {
+		t.new++
+	}
+	for a, m := range w.missing {
+		m.answered = m.answered || a.Addr() == addr
+	}
 }
 
 // look asks the nodes of speakers that are missing and reports whether there are any to ask. Those that are watched have been
