@@ -38,7 +38,7 @@ const (
 type transport struct {
 	logger  *slog.Logger
 	tcp     *net.TCPListener
-	udp     *net.UDPConn
+	udp     *datagrams
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 	done    chan struct{} // closed by Shutdown
@@ -61,7 +61,7 @@ func newTransport(addr netip.Addr, port int, logger *slog.Logger) (t *transport,
 	if err != nil {
 		return nil, err
 	}
-	_ = t.udp.SetReadBuffer(receiveBuffer) // with less, the gossip repeats more
+	_ = t.udp.conn.SetReadBuffer(receiveBuffer) // with less, the gossip repeats more
 	t.readers.Go(t.readPackets)
 	t.readers.Go(t.acceptStreams)
 	return t, nil
@@ -78,8 +78,12 @@ func listen(addr netip.Addr, port int, logger *slog.Logger) (*transport, error) 
 	if err != nil {
 		return nil, errors.Join(err, tcp.Close())
 	}
+	packets, err := newDatagrams(udp)
+	if err != nil {
+		return nil, errors.Join(err, udp.Close(), tcp.Close())
+	}
 	return &transport{
-		logger: logger, tcp: tcp, udp: udp, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
+		logger: logger, tcp: tcp, udp: packets, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 		done: make(chan struct{}), present: map[net.Conn]bool{}, visiting: map[net.Conn]bool{},
 	}, nil
 }
@@ -104,7 +108,7 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("send packet: %w", err)
 	}
-	_, err = t.udp.WriteToUDPAddrPort(b, to)
+	err = t.udp.write(b, to)
 	return time.Now(), err
 }
 
@@ -143,7 +147,7 @@ func (t *transport) Shutdown() error {
 		_ = conn.Close()
 	}
 	t.mu.Unlock()
-	err = errors.Join(err, t.udp.Close())
+	err = errors.Join(err, t.udp.close())
 	t.readers.Wait()
 	return err
 }
@@ -152,7 +156,7 @@ func (t *transport) Shutdown() error {
 func (t *transport) readPackets() {
 	buf := make([]byte, maxPacket)
 	for {
-		n, from, err := t.udp.ReadFromUDPAddrPort(buf)
+		n, from, err := t.udp.read(buf)
 		now := time.Now()
 		switch {
 		case errors.Is(err, net.ErrClosed):
