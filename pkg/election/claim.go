@@ -50,25 +50,38 @@ func (cs Claims) Next(addr netip.Addr, node string) Claim {
 // ranks the nodes in an order of its own, and a node that comes or goes changes nothing between the others.
 //
 // It is part of the protocol: every speaker of a cluster must compute the same.
-func Rank(addr netip.Addr, node string) uint64 {
+func Rank(addr netip.Addr, node string) uint64 { return ranking(addr).of(node) }
+
+// ranker is the hash of an address, to which the nodes' names are added.
+type ranker uint64
+
+func ranking(addr netip.Addr) ranker {
 	b := addr.As16()
-	return hash(string(b[:]), node)
+	return fnv(fnvOffset, string(b[:]))
 }
 
-// hash is FNV-1a over key and node, finished by the mixer of SplitMix64, since FNV alone leaves names that differ in their
-// last letter close together.
-func hash(key, node string) uint64 {
-	const (
-		offset = 14695981039346656037
-		prime  = 1099511628211
-	)
-	h := uint64(offset)
-	for i := range len(key) {
-		h = (h ^ uint64(key[i])) * prime
+// of returns the node's place.
+func (r ranker) of(node string) uint64 { return mix(fnv(r, node)) }
+
+// hash returns the hash of key and node.
+func hash(key, node string) uint64 { return ranker(fnv(fnvOffset, key)).of(node) }
+
+// FNV-1a, 64 bits.
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+func fnv(h ranker, s string) ranker {
+	for i := range len(s) {
+		h = (h ^ ranker(s[i])) * fnvPrime
 	}
-	for i := range len(node) {
-		h = (h ^ uint64(node[i])) * prime
-	}
+	return h
+}
+
+// mix is the mixer of SplitMix64: FNV alone leaves names that differ in their last letter close together.
+func mix(r ranker) uint64 {
+	h := uint64(r)
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	return h ^ h>>31

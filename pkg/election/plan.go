@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -66,11 +67,16 @@ func (p *planner) keeper(a Address, claims Claims) string {
 // leastLoaded returns the eligible node with the fewest addresses, the address's own ranking deciding between equals.
 // A draining node is only taken if there is no other.
 func (p *planner) leastLoaded(a Address) string {
-	best, least := "", burden{}
+	best, least, place := "", burden{}, uint64(0)
+	ranks := ranking(a.Addr) // hashed once, as is each node: there may be hundreds of them for each of thousands of addresses
 	for _, node := range a.Eligible {
-		b := burden{draining: p.draining[node], load: p.load[node]} // looked up once: there may be hundreds of nodes
-		if best == "" || b.lighter(least) || b == least && outranks(a.Addr, node, best) {
-			best, least = node, b
+		b := burden{draining: p.draining[node], load: p.load[node]}
+		if best != "" && !b.lighter(least) && b != least {
+			continue
+		}
+		rank := ranks.of(node)
+		if best == "" || b.lighter(least) || cmp.Or(cmp.Compare(rank, place), cmp.Compare(node, best)) < 0 {
+			best, least, place = node, b, rank
 		}
 	}
 	return best
