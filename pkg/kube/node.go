@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -44,9 +45,9 @@ type Serving struct {
 	Nodes map[string]bool // nodes with at least one; nil if there is none
 }
 
-// ServingOf collects the serving endpoints of a Service from an informer made by EndpointSlices. Endpoints that are
-// terminating but still serving count, as kube-proxy uses them when there is no other.
-func ServingOf(inf cache.SharedIndexInformer, service cache.ObjectName) Serving {
+// ServingOf collects the serving endpoints of a Service from an informer made by EndpointSlices. in is [ServingIn], or remembers what
+// that has returned.
+func ServingOf(inf cache.SharedIndexInformer, service cache.ObjectName, in func(*discoveryv1.EndpointSlice) Serving) Serving {
 	var s Serving
 	objs, err := inf.GetIndexer().ByIndex(byService, service.String())
 	if err != nil {
@@ -54,20 +55,32 @@ func ServingOf(inf cache.SharedIndexInformer, service cache.ObjectName) Serving 
 	}
 	for _, obj := range objs {
 		if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
-			s.add(slice)
+			s = s.and(in(slice))
 		}
 	}
 	return s
 }
 
-// ServingIn collects the serving endpoints of one EndpointSlice.
-func ServingIn(slice *discoveryv1.EndpointSlice) Serving {
-	var s Serving
-	s.add(slice)
-	return s
+// and returns both together. Neither is changed.
+func (s Serving) and(other Serving) Serving {
+	switch {
+	case !s.Any:
+		return other
+	case !other.Any:
+		return s
+	case s.Nodes == nil:
+		return other
+	case other.Nodes == nil:
+		return s
+	}
+	nodes := maps.Clone(s.Nodes)
+	maps.Copy(nodes, other.Nodes)
+	return Serving{Any: true, Nodes: nodes}
 }
 
-func (s *Serving) add(slice *discoveryv1.EndpointSlice) {
+// ServingIn collects the serving endpoints of one EndpointSlice. Endpoints that are terminating but still serving count, as kube-proxy
+// uses them when there is no other.
+func ServingIn(slice *discoveryv1.EndpointSlice) (s Serving) {
 	for _, e := range slice.Endpoints {
 		if !serves(e.Conditions) {
 			continue
@@ -81,6 +94,7 @@ func (s *Serving) add(slice *discoveryv1.EndpointSlice) {
 		}
 		s.Nodes[*e.NodeName] = true
 	}
+	return s
 }
 
 // SameServing reports whether an EndpointSlice tells the same of where its Service has endpoints that take traffic.

@@ -146,7 +146,7 @@ func TestServingOf(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			service := cache.NewObjectName("default", "echo")
 			whole := fill(t, EndpointSlices(apitest.NewClient()), tt.slices...)
-			if diff := cmp.Diff(tt.want, ServingOf(whole, service)); diff != "" {
+			if diff := cmp.Diff(tt.want, ServingOf(whole, service, ServingIn)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			client := fake.NewClientset()
@@ -159,7 +159,7 @@ func TestServingOf(t *testing.T) {
 			if err := Start(t.Context(), kept); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, ServingOf(kept, service)); diff != "" {
+			if diff := cmp.Diff(tt.want, ServingOf(kept, service, ServingIn)); diff != "" {
 				t.Errorf("of what is kept (-want +got):\n%s", diff)
 			}
 		})

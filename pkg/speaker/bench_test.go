@@ -77,7 +77,7 @@ func onLAN(i int) layer2.Abilities {
 
 // look is what a speaker does to know what it should hold: see Speaker.look.
 func (c *crowd) look(claims election.Claims) election.Decision {
-	in := c.inputs(c.peers)
+	in := c.inputsOfLook(c.peers)
 	in.pools = c.pools
 	in.abilities = c.all
 	f := gather(in)

@@ -41,11 +41,13 @@ type facts struct {
 
 // gather works out which node may hold which address.
 func gather(in inputs) facts {
+	n := len(in.services) // most have one address
 	f := facts{
-		announce: map[netip.Addr]layer2.Announcement{},
-		services: map[netip.Addr][]cache.ObjectName{},
-		draining: map[string]bool{},
-		live:     map[string]bool{},
+		addresses: make([]election.Address, 0, n),
+		announce:  make(map[netip.Addr]layer2.Announcement, n),
+		services:  make(map[netip.Addr][]cache.ObjectName, n),
+		draining:  map[string]bool{},
+		live:      map[string]bool{},
 	}
 	voters := in.electorate()
 	for _, p := range in.peers {
@@ -54,7 +56,7 @@ func gather(in inputs) facts {
 			f.draining[p.Name] = true
 		}
 	}
-	eligible := map[netip.Addr][]string{}
+	eligible := make(map[netip.Addr][]string, n)
 	prefer := map[netip.Addr]string{}
 	for c := range in.claimants() {
 		addr := c.addr

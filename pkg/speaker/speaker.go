@@ -111,6 +111,8 @@ type Speaker struct {
 	moves     moves
 	conflicts map[netip.Addr]layer2.MAC // of which Events have told
 	known     *acquaintances
+	wanting   *memo[*corev1.Service, *kube.Service]
+	serving   *memo[*discoveryv1.EndpointSlice, kube.Serving]
 }
 
 // New returns a speaker that does nothing before Run.
@@ -139,6 +141,8 @@ func New(cfg Config) *Speaker {
 		announced:  map[announced]time.Time{},
 		conflicts:  map[netip.Addr]layer2.MAC{},
 		known:      newAcquaintances(),
+		wanting:    newMemo(func(svc *corev1.Service) *kube.Service { return new(kube.ServiceOf(svc)) }),
+		serving:    newMemo(kube.ServingIn),
 	}
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{

@@ -48,7 +48,7 @@ func (s *Speaker) look() (facts, election.View) {
 	s.announcer.SetHurry(s.strangers(members, time.Now()))
 	s.peers = peers
 	s.cfg.Metrics.members.Set(float64(len(peers)))
-	in := s.inputs(peers)
+	in := s.inputsOfLook(peers)
 	own := s.acquaint(members, &in, blocked)
 	f := gather(in)
 	able := s.canAnnounce(f)
@@ -86,19 +86,30 @@ func (s *Speaker) tellMeta(own layer2.Abilities, able bool) {
 	}
 }
 
-// inputs collects what the speaker sees.
+// inputsOfLook is inputs, without working out again what has not changed since the last look. They belong to the worker.
+func (s *Speaker) inputsOfLook(peers []membership.Peer) inputs {
+	s.wanting.begin()
+	s.serving.begin()
+	in := s.inputs(peers)
+	in.serving = func(name cache.ObjectName) kube.Serving { return kube.ServingOf(s.slices, name, s.serving.of) }
+	return in
+}
+
+// inputs collects what the speaker sees. Though it has to be called by the worker, they may be used by anyone.
 func (s *Speaker) inputs(peers []membership.Peer) inputs {
 	in := inputs{
-		serving:       func(name cache.ObjectName) kube.Serving { return kube.ServingOf(s.slices, name) },
+		serving:       func(name cache.ObjectName) kube.Serving { return kube.ServingOf(s.slices, name, kube.ServingIn) },
 		nodes:         map[string]kube.Node{},
 		peers:         peers,
 		pools:         s.pools(),
 		class:         s.cfg.LBClass,
 		ignoreExclude: s.cfg.IgnoreExclude,
 	}
-	for _, svc := range kube.List[corev1.Service](s.services) {
+	services := kube.List[corev1.Service](s.services)
+	in.services = make([]kube.Service, 0, len(services))
+	for _, svc := range services {
 		if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
-			in.services = append(in.services, kube.ServiceOf(svc))
+			in.services = append(in.services, *s.wanting.of(svc))
 		}
 	}
 	for _, n := range kube.List[corev1.Node](s.nodes) {
