@@ -24,8 +24,9 @@ import (
 // The file lies in a volume that lives as long as the pod; there the API server would be needed for a new one anyway.
 const (
 	stateFile = "state.json"
-	// stateEvery is how often the file is written at most.
-	stateEvery = 2 * time.Second
+	// stateEvery is how often the file is written at most, or if that takes long, once in stateFactor times as long as it took.
+	stateEvery  = 2 * time.Second
+	stateFactor = 50
 	// apiWait is how long a speaker that finds a file waits for the API server before it uses it.
 	apiWait = 2 * time.Second
 )
@@ -73,7 +74,7 @@ func (s *Speaker) keepState(ctx context.Context) {
 		return
 	}
 	var last []byte // the hash of what was saved
-	failed := false
+	failed, wait := false, stateEvery
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,13 +84,15 @@ func (s *Speaker) keepState(ctx context.Context) {
 		select { // changes come in bursts, at times when there is more to do
 		case <-ctx.Done():
 			return
-		case <-time.After(stateEvery):
+		case <-time.After(wait):
 		}
 		select {
 		case <-s.unsaved: // is saved as well
 		default:
 		}
+		begin := time.Now()
 		sum, err := s.saveState(last)
+		wait = max(stateEvery, stateFactor*time.Since(begin))
 		if err == nil {
 			last = sum
 		} else if !failed {
