@@ -70,6 +70,12 @@ func (l *Ledger) Receive(claims []Claim) (tell []Claim) {
 	return tell
 }
 
+// Concerns reports whether c says of an address that the node holds that another one does, or the other way round. If c is
+// received the node may have to act at once: to fall silent, to say again that it is the holder, or to answer.
+func (l *Ledger) Concerns(c Claim) bool {
+	return (l.claims[c.Addr].Node == l.node) != (c.Node == l.node)
+}
+
 // Contested returns the addresses held by the node that a peer has claimed in vain since the last call. Some hosts may
 // have heard that peer's announcement last, after a partition for example: they are to be announced again.
 func (l *Ledger) Contested() []netip.Addr {

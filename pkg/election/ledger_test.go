@@ -116,3 +116,25 @@ func TestLedgerDigest(t *testing.T) {
 		seen[l.Digest()] = l.Claims()
 	}
 }
+
+func TestLedgerConcerns(t *testing.T) {
+	const x, y, free = "192.168.1.160", "192.168.1.161", "192.168.1.162"
+	l := election.NewLedger("node1")
+	l.Receive([]election.Claim{claim(x, "node1", 2), claim(y, "node2", 2)})
+	for _, tt := range []struct {
+		name  string
+		claim election.Claim
+		want  bool
+	}{
+		{"a peer takes what the node holds", claim(x, "node2", 3), true},
+		{"a peer tries to in vain", claim(x, "node2", 1), true},
+		{"the node holds what it did not know of", claim(y, "node1", 3), true},
+		{"the node's own claim again", claim(x, "node1", 2), false},
+		{"a peer takes from another", claim(y, "node3", 3), false},
+		{"a peer takes what nobody holds", claim(free, "node3", 1), false},
+	} {
+		if got := l.Concerns(tt.claim); got != tt.want {
+			t.Errorf("%s: got %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}

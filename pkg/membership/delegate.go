@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -73,20 +74,44 @@ func (e events) NotifyLeave(n *memberlist.Node) {
 func (m *Members) letDeny(n *memberlist.Node) {
 	addr, _ := netip.AddrFromSlice(n.Addr)
 	to := []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), n.Port)}
-	for range denyWait / denyAsk {
-		go func() { _, _ = m.Join(to) }()
+	stillDying := func(after time.Duration) bool {
 		select {
-		case <-time.After(denyAsk):
+		case <-time.After(after):
 		case <-m.attendance.ctx.Done():
+			return false
+		}
+		return m.isDying(n.Name)
+	}
+	wait := rand.N(DenySpread(m.numMembers()))
+	for range denyWait / denyAsk {
+		if !stillDying(wait) {
 			return
 		}
+		go m.accuse(n.Name, to)
+		wait = denyAsk
 	}
-	m.mu.Lock()
-	dying, meta := m.dying[n.Name], m.metaOf(n)
-	m.mu.Unlock()
-	if dying {
+	if stillDying(wait) {
+		m.mu.Lock()
+		meta := m.metaOf(n)
+		m.mu.Unlock()
 		m.drop(n, meta)
 	}
+}
+
+// accuse tells a member that it is said to be dead, unless it denies it before its turn comes.
+func (m *Members) accuse(node string, at []netip.AddrPort) {
+	m.accusing <- struct{}{}
+	defer func() { <-m.accusing }()
+	if m.isDying(node) {
+		_, _ = m.Join(at)
+	}
+}
+
+// isDying reports whether a member is said to be dead and has not denied it yet.
+func (m *Members) isDying(node string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.dying[node]
 }
 
 // drop forgets a member.

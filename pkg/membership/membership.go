@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -31,9 +32,15 @@ type Config struct {
 	Key      []byte           // AES key of 32 bytes, from DeriveKey
 	Meta     Meta             // at first
 	Claims   []election.Claim // known from before
-	Logger   *slog.Logger
-	// OnChange is called whenever members, their Meta or claims have changed. It must not block or call back.
+	// Heartbeat is how often this member looks after one of the others; 0 stands for the usual, which finds failures out.
+	Heartbeat time.Duration
+	Logger    *slog.Logger
+	// OnChange is called whenever members, their Meta, what they observe or announce, or who holds what this node claims has changed.
+	// It must not block or call back.
 	OnChange func()
+	// OnClaims is called instead if the only news is who holds what is none of this node's: in a large cluster that is most of what is
+	// said. Nil: OnChange is called then as well. It must not block or call back either.
+	OnClaims func()
 }
 
 // Peer is a live member.
@@ -57,6 +64,7 @@ type Members struct {
 	transport     *transport
 	attendance    *attendance
 	stopAttending context.CancelFunc
+	accusing      chan struct{} // holds an element for each member that is being told that it is said to be dead
 
 	mu       sync.Mutex // guards the fields below; never held while calling memberlist
 	meta     Meta
@@ -80,10 +88,13 @@ func DeriveKey(secret []byte) ([]byte, error) {
 
 // Start listens and makes a cluster of one; Join finds the others.
 func Start(cfg Config) (*Members, error) {
+	if cfg.OnClaims == nil {
+		cfg.OnClaims = cfg.OnChange
+	}
 	m := &Members{
 		cfg: cfg, meta: cfg.Meta, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
 		reports: newReports(cfg.Node, uint64(time.Now().UnixNano()), cfg.Meta), members: map[string]*memberlist.Node{},
-		dying: map[string]bool{}, holdings: map[string]*holdings{},
+		dying: map[string]bool{}, accusing: make(chan struct{}, maxAccused), holdings: map[string]*holdings{},
 	}
 	var err error
 	if m.keys, err = newKeys(cfg.Key); err != nil {
@@ -100,7 +111,7 @@ func Start(cfg Config) (*Members, error) {
 		return nil, fmt.Errorf("start memberlist on %s: %w", netip.AddrPortFrom(cfg.BindAddr, uint16(cfg.Port)), err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m.attendance, m.stopAttending = newAttendance(ctx, cfg.OnChange), cancel
+	m.attendance, m.stopAttending = newAttendance(ctx, m.transport.dial, cfg.OnChange), cancel
 	close(m.started)
 	return m, nil
 }
@@ -131,11 +142,17 @@ func Repeats() []time.Duration {
 const updateWait = time.Second
 
 // A member that is said to be dead may deny it: one that was cut off itself may have said so. It has denyWait for that, and is
-// asked each denyAsk.
+// asked each denyAsk. The one that hundreds find dead is slow most of all: they ask one after the other, denyEach apart, until they hear
+// that it has denied it to another; and one that finds hundreds dead asks maxAccused at once.
 const (
-	denyWait = 200 * time.Millisecond
-	denyAsk  = 100 * time.Millisecond
+	denyWait   = 200 * time.Millisecond
+	denyAsk    = 100 * time.Millisecond
+	denyEach   = 5 * time.Millisecond
+	maxAccused = 64
 )
+
+// DenySpread is the time over which so many members begin to ask one that is said to be dead.
+func DenySpread(members int) time.Duration { return time.Duration(max(1, members)) * denyEach }
 
 // profile returns memberlist's settings. They are MetalLB's (DefaultLANConfig) but for the speed. Lifeguard stays on, so a
 // member that is slow itself doubts itself first.
@@ -148,7 +165,7 @@ func (m *Members) profile() *memberlist.Config {
 	c.Keyring = m.keys.ring
 	c.Logger = slog.NewLogLogger(m.cfg.Logger.Handler(), slog.LevelDebug)
 
-	c.ProbeInterval = probeInterval
+	c.ProbeInterval = cmp.Or(m.cfg.Heartbeat, probeInterval)
 	c.ProbeTimeout = probeTimeout
 	c.SuspicionMult = suspicionMult
 	c.SuspicionMaxTimeoutMult = 2
@@ -179,19 +196,6 @@ func (m *Members) Addr() netip.AddrPort {
 	n := m.list.LocalNode()
 	addr, _ := netip.AddrFromSlice(n.Addr)
 	return netip.AddrPortFrom(addr.Unmap(), n.Port)
-}
-
-// Join contacts the given speakers, all at once, and exchanges members and claims with each that answers. It returns
-// how many did, and the errors of the others. When it returns, what the reached ones know is known here.
-func (m *Members) Join(addrs []netip.AddrPort) (int, error) {
-	errs := make([]error, len(addrs))
-	var wg sync.WaitGroup
-	for i, a := range addrs {
-		wg.Go(func() { _, errs[i] = m.list.Join([]string{a.String()}) })
-	}
-	wg.Wait()
-	err := errors.Join(errs...)
-	return len(addrs) - len(slices.DeleteFunc(errs, func(err error) bool { return err == nil })), err
 }
 
 // Peers returns the live members, this speaker included, sorted by name.
@@ -400,11 +404,12 @@ func (m *Members) Close() error {
 	return m.list.Shutdown()
 }
 
-// merge takes claims in and returns what the peers should hear in turn.
-func (m *Members) merge(claims []election.Claim) (tell []election.Claim) {
+// merge takes claims in and returns what the peers should hear in turn, and whether that concerns what this node holds.
+func (m *Members) merge(claims []election.Claim) (tell []election.Claim, own bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.ledger.Receive(claims)
+	own = slices.ContainsFunc(claims, m.ledger.Concerns)
+	return m.ledger.Receive(claims), own
 }
 
 // receive takes in what a peer sent, passes on what was new and corrects what was wrong.
@@ -416,7 +421,8 @@ func (m *Members) receive(msg []byte) {
 	}
 	m.compare(got.digest)
 	byNode := map[string][]election.Claim{}
-	for _, c := range m.merge(got.claims) {
+	claims, own := m.merge(got.claims)
+	for _, c := range claims {
 		byNode[c.Node] = append(byNode[c.Node], c)
 	}
 	var tell [][]byte
@@ -424,16 +430,20 @@ func (m *Members) receive(msg []byte) {
 		tell = append(tell, encodeDatagrams(claims)...)
 	}
 	m.mu.Lock()
-	for _, r := range m.reports.merge(got.reports) {
+	reports := m.reports.merge(got.reports)
+	for _, r := range reports {
 		tell = append(tell, encodeReport(r))
 	}
-	news := m.hear(got.holdings)
+	holdings := m.hear(got.holdings)
 	m.mu.Unlock()
 	for _, msg := range tell {
 		m.queue.QueueBroadcast(broadcast(msg))
 	}
-	if len(tell) > 0 || news {
+	switch {
+	case holdings, len(reports) > 0, own && len(claims) > 0:
 		m.cfg.OnChange()
+	case len(claims) > 0:
+		m.cfg.OnClaims()
 	}
 }
 

@@ -460,6 +460,44 @@ func TestStaleClaimIsContested(t *testing.T) {
 	}
 }
 
+// TestOnClaims: who holds what is none of a member's is told apart from what may make it act at once.
+func TestOnClaims(t *testing.T) {
+	const x, y = "192.168.1.160", "192.168.1.161"
+	claim := func(addr, node string, seq uint64) election.Claim {
+		return election.Claim{Addr: netip.MustParseAddr(addr), Node: node, Seq: seq}
+	}
+	for _, tt := range []struct {
+		name string
+		msg  []byte
+		want string // calls
+	}{
+		{"a peer takes what nobody holds", encodeClaims([]election.Claim{claim(y, "node2", 1)}), "claims"},
+		{"a peer takes what this node holds", encodeClaims([]election.Claim{claim(x, "node2", 3)}), "change"},
+		{"a peer claims that in vain", encodeClaims([]election.Claim{claim(x, "node2", 1)}), "change"},
+		{"both at once", encodeClaims([]election.Claim{claim(x, "node2", 3), claim(y, "node2", 1)}), "change"},
+		{"what is known", encodeClaims([]election.Claim{claim(x, "node1", 2)}), ""},
+		{"a peer's report", encodeReport(report{Node: "node2", Seq: 1}), "change"},
+	} {
+		var calls string
+		m, err := Start(Config{
+			Node: "node1", BindAddr: netip.MustParseAddr("127.0.0.1"), Key: key(t, "secret"), Logger: slog.New(slog.DiscardHandler),
+			Claims:   []election.Claim{claim(x, "node1", 2)},
+			OnChange: func() { calls += "change" }, OnClaims: func() { calls += "claims" },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls = "" // this node itself has joined
+		m.receive(tt.msg)
+		if calls != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, calls, tt.want)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLeaveTakingLeavesNobodyAlone is about the last peer: if it took its leave, there is nothing to doubt.
 func TestLeaveTakingLeavesNobodyAlone(t *testing.T) {
 	k := key(t, "secret")

@@ -35,6 +35,7 @@ func waitForEnd(conn net.Conn) {
 // attendance keeps the connections to the peers that are watched.
 type attendance struct {
 	ctx      context.Context
+	dial     dialFunc
 	onChange func()
 
 	mu    sync.Mutex
@@ -42,9 +43,12 @@ type attendance struct {
 	ended map[netip.AddrPort]bool
 }
 
-func newAttendance(ctx context.Context, onChange func()) *attendance {
+// dialFunc connects by TCP.
+type dialFunc func(ctx context.Context, addr string, timeout time.Duration) (net.Conn, error)
+
+func newAttendance(ctx context.Context, dial dialFunc, onChange func()) *attendance {
 	return &attendance{
-		ctx: ctx, onChange: onChange, stops: map[netip.AddrPort]context.CancelFunc{}, ended: map[netip.AddrPort]bool{},
+		ctx: ctx, dial: dial, onChange: onChange, stops: map[netip.AddrPort]context.CancelFunc{}, ended: map[netip.AddrPort]bool{},
 	}
 }
 
@@ -110,8 +114,7 @@ func (a *attendance) attend(ctx context.Context, addr netip.AddrPort) {
 
 // stay connects, calls met when the peer has answered, and returns nil when the connection has ended then.
 func (a *attendance) stay(ctx context.Context, addr netip.AddrPort, met func()) error {
-	dialer := net.Dialer{Timeout: redialLater}
-	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	conn, err := a.dial(ctx, addr.String(), redialLater)
 	if err != nil {
 		return err
 	}

@@ -185,6 +185,28 @@ func TestPresenceOfOneHost(t *testing.T) {
 	}
 }
 
+// TestDialFromBindAddress: a node with several addresses speaks from the one by which the peers know it.
+func TestDialFromBindAddress(t *testing.T) {
+	tr, err := newTransport(netip.MustParseAddr("127.0.0.4"), 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Shutdown() })
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := tr.DialTimeout(peer.Addr().String(), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := conn.LocalAddr().(*net.TCPAddr).IP.String(); got != "127.0.0.4" {
+		t.Errorf("dialled from %s, want 127.0.0.4", got)
+	}
+}
+
 // TestVisitorsOfOneHost has one host open connections that are no speaker's and don't end by themselves. It gets no more places
 // than it may have, a peer at another address still finds room, and a place that was left is another's.
 func TestVisitorsOfOneHost(t *testing.T) {

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -117,9 +118,15 @@ func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, e
 	return t.WriteTo(b, a.Addr)
 }
 
+// dial connects from the address that it listens on: by that the peers know this node, and that counts which come from it.
+func (t *transport) dial(ctx context.Context, addr string, timeout time.Duration) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: t.tcp.Addr().(*net.TCPAddr).IP}}
+	return dialer.DialContext(ctx, "tcp", addr)
+}
+
 // DialTimeout implements [memberlist.Transport].
 func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", addr, timeout)
+	conn, err := t.dial(context.Background(), addr, timeout)
 	if err != nil {
 		return nil, err
 	}

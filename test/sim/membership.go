@@ -34,10 +34,17 @@ func (p *process) gone(node int, m meta) {
 		p.forget(node, m)
 		return
 	}
-	p.exchange(node, func(bool) {}) // it hears what is said of it
-	p.after(p.sim.denial/2, func() { p.exchange(node, func(bool) {}) })
-	p.after(p.sim.denial, func() {
-		if s := p.swim.members[node].status; s == dead || s == left {
+	dying := func() bool { s := p.swim.members[node].status; return s == dead || s == left }
+	accuse := func() {
+		if dying() {
+			p.exchange(node, func(bool) {}) // it hears what is said of it
+		}
+	}
+	begin := p.between(0, membership.DenySpread(p.swim.known()))
+	p.after(begin, accuse)
+	p.after(begin+p.sim.denial/2, accuse)
+	p.after(begin+p.sim.denial, func() {
+		if dying() {
 			p.forget(node, m)
 		}
 	})

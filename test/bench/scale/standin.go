@@ -24,6 +24,9 @@ type member struct {
 	Addr netip.Addr
 }
 
+// heartbeat is how often each looks after another. Hundreds of them in one process are slow at times, and would find each other dead.
+const heartbeat = time.Hour
+
 // seedWait is how long a speaker may take to answer.
 const seedWait = 10 * time.Second
 
@@ -44,7 +47,7 @@ func standIn(ctx context.Context) error {
 	for i, n := range in.Nodes {
 		m, err := membership.Start(membership.Config{
 			Node: n.Name, BindAddr: n.Addr, Port: membership.DefaultPort, Key: in.Key, Logger: logger.With("as", n.Name),
-			OnChange: func() {},
+			OnChange: func() {}, Heartbeat: heartbeat,
 		})
 		if err != nil {
 			return err
