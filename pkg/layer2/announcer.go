@@ -40,9 +40,12 @@ type Config struct {
 	ProbeInterval time.Duration
 	// ConflictMemory is how long a conflict lasts after the last sighting; 0 stands for 5 minutes.
 	ConflictMemory time.Duration
-	// OnChange is called, without a lock held, when what the interfaces can carry has changed, when [Announcer.Free] of an
-	// address has, and when a conflict began or ended: several changes may cause one call. It may be nil.
+	// OnChange is called, without a lock held, when what the interfaces can carry has changed: several changes may cause one call. It
+	// may be nil.
 	OnChange func()
+	// OnNews is called in the same way when [Announcer.Free] of an address has changed, and when a conflict began or ended. It may be
+	// nil.
+	OnNews func()
 	// OnPeer is called, without a lock held, when a peer claims an address that this node holds: they don't agree who
 	// holds it. For one address it is called five times a second at most. It must not wait. It may be nil.
 	OnPeer func(addr netip.Addr, node string)
@@ -77,6 +80,7 @@ type Announcer struct {
 	open    func(responder.Config) answerer
 	call    func(responder.Interface) caller
 	changed chan struct{} // holds one element if OnChange is to be called
+	newly   chan struct{} // holds one element if OnNews is to be called
 	state   chan struct{} // holds one element if a responder's state changed
 	heard   chan heard    // what responders have seen
 	begun   chan struct{} // holds one element if a conflict began
@@ -110,6 +114,9 @@ func New(cfg Config) *Announcer {
 	if cfg.OnChange == nil {
 		cfg.OnChange = func() {}
 	}
+	if cfg.OnNews == nil {
+		cfg.OnNews = func() {}
+	}
 	if cfg.OnPeer == nil {
 		cfg.OnPeer = func(netip.Addr, string) {}
 	}
@@ -119,6 +126,7 @@ func New(cfg Config) *Announcer {
 	a := &Announcer{
 		cfg:      cfg,
 		changed:  make(chan struct{}, 1),
+		newly:    make(chan struct{}, 1),
 		state:    make(chan struct{}, 1),
 		heard:    make(chan heard, maxHeard),
 		begun:    make(chan struct{}, 1),
@@ -161,6 +169,8 @@ func (a *Announcer) follow(ctx context.Context) {
 			a.checkResponders()
 		case <-a.changed:
 			a.cfg.OnChange()
+		case <-a.newly:
+			a.cfg.OnNews()
 		}
 	}
 }

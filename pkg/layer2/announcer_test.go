@@ -35,7 +35,8 @@ type lab struct {
 	t          *testing.T
 	interfaces map[string]netif.Interface
 	responders map[string]*fakeResponder // the last one opened on each interface
-	changes    atomic.Int64
+	changes    atomic.Int64              // calls of OnChange
+	news       atomic.Int64              // calls of OnNews
 	cancel     context.CancelFunc
 	done       chan error
 
@@ -133,6 +134,10 @@ func inLab(t *testing.T, cfg Config, body func(l *lab)) {
 		cfg.OnChange = func() {
 			l.changes.Add(1)
 			l.CanCarry(vip, Announcement{}) // no lock is held
+			l.State()
+		}
+		cfg.OnNews = func() {
+			l.news.Add(1)
 			l.State()
 		}
 		l.Announcer = New(cfg)

@@ -60,7 +60,7 @@ func (a *Announcer) know(own map[MAC]bool, peers map[MAC]string) {
 
 // Free reports whether addr is tentative and nobody on the LAN has it: a whole round of probes stayed unanswered on each
 // interface that would carry it, not longer ago than ten seconds and the time of another round, and nobody claimed it
-// since. Config.OnChange is called when it becomes free and when it is free no more.
+// since. Config.OnNews is called when it becomes free and when it is free no more.
 func (a *Announcer) Free(addr netip.Addr) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,7 +69,7 @@ func (a *Announcer) Free(addr netip.Addr) bool {
 
 // Conflicts returns all conflicts, sorted by address, one for each address. That of a held address ends when nothing was
 // seen for Config.ConflictMemory, that of a tentative one when probing shows that it is free; both when the address is
-// desired no more. Config.OnChange is called when a conflict begins and when it ends.
+// desired no more. Config.OnNews is called when a conflict begins and when it ends.
 func (a *Announcer) Conflicts() []Conflict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,7 +82,7 @@ func (a *Announcer) news(changed bool) {
 		return
 	}
 	a.cfg.Metrics.setConflicts(len(a.guard.conflicts()))
-	notify(a.changed)
+	notify(a.newly)
 }
 
 // sighted returns what a responder calls when somebody else has an address. It does not wait.

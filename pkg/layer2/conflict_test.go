@@ -67,12 +67,12 @@ func (l *lab) wantConflicts(want ...string) {
 	}
 }
 
-// wantChanges checks how often OnChange was called since the last call.
-func (l *lab) wantChanges(want int) {
+// wantNews checks how often OnNews was called since the last call.
+func (l *lab) wantNews(want int) {
 	l.t.Helper()
 	synctest.Wait()
-	if got := l.changes.Swap(0); int(got) != want {
-		l.t.Errorf("OnChange was called %d times, want %d", got, want)
+	if got := l.news.Swap(0); int(got) != want {
+		l.t.Errorf("OnNews was called %d times, want %d", got, want)
 	}
 }
 
@@ -80,7 +80,7 @@ const ms = time.Millisecond
 
 func TestProbe(t *testing.T) {
 	inLab(t, Config{}, func(l *lab) {
-		l.changes.Store(0)
+		l.news.Store(0)
 		l.tentative(vip, remote)
 		l.wantHeld(map[string][]netip.Addr{"eth0": {vip, remote}, "eth1": {remote}})
 		probes := []string{"probe " + vip.String() + " eth0", "probe " + remote.String() + " eth0", "probe " + remote.String() + " eth1"}
@@ -94,11 +94,11 @@ func TestProbe(t *testing.T) {
 		l.tentative(vip, remote) // the same again begins nothing
 		l.pass(149 * ms)
 		l.wantFree()
-		l.wantChanges(0)
+		l.wantNews(0)
 		l.pass(ms)
 		l.wantFree(vip, remote)
-		if got := l.changes.Swap(0); got < 1 || got > 2 {
-			t.Errorf("OnChange was called %d times for two addresses", got)
+		if got := l.news.Swap(0); got < 1 || got > 2 {
+			t.Errorf("OnNews was called %d times for two addresses", got)
 		}
 		l.wantSent()
 
@@ -110,7 +110,7 @@ func TestProbe(t *testing.T) {
 		l.pass(time.Second)
 		l.wantSent(slices.Concat(probes, probes)...)
 		l.wantFree(vip, remote)
-		l.wantChanges(0)
+		l.wantNews(0)
 
 		t.Log("then it is claimed")
 		l.Set(map[netip.Addr]Announcement{vip: {}, remote: {Tentative: true}})
@@ -147,13 +147,13 @@ func TestProbeAnswered(t *testing.T) {
 			inLab(t, Config{}, func(l *lab) {
 				l.tentative(vip, other)
 				l.pass(160 * ms)
-				l.changes.Store(0)
+				l.news.Store(0)
 				l.sight("eth0", vip, stranger, kind)
 				l.wantConflicts(vip.String() + " 02:09:09:09:09:01 eth0")
-				l.wantChanges(1)
+				l.wantNews(1)
 				l.pass(time.Second)
 				l.wantFree(other)
-				l.wantChanges(1)
+				l.wantNews(1)
 				l.forget()
 
 				begin := time.Now().Add(-time.Second)
@@ -170,7 +170,7 @@ func TestProbeAnswered(t *testing.T) {
 					l.sight("eth0", vip, stranger, kind) // and this changes nothing
 				}
 				l.wantFree()
-				l.wantChanges(0)
+				l.wantNews(0)
 				if got := l.Conflicts()[0].Count; got != 16 {
 					t.Errorf("counted %d sightings, want 16", got)
 				}
@@ -181,13 +181,13 @@ func TestProbeAnswered(t *testing.T) {
 				l.pass(ms)
 				l.wantFree(vip)
 				l.wantConflicts()
-				l.wantChanges(1)
+				l.wantNews(1)
 
 				t.Log("and comes back")
 				l.sight("eth0", vip, another, kind)
 				l.wantFree()
 				l.wantConflicts(vip.String() + " 02:09:09:09:09:02 eth0")
-				l.wantChanges(1)
+				l.wantNews(1)
 				l.forget()
 				l.pass(10 * time.Second)
 				l.wantSent("probe " + vip.String() + " eth0")
@@ -420,11 +420,11 @@ func TestConflict(t *testing.T) {
 		l.set(vip, remote)
 		l.pass(time.Minute)
 		l.forget()
-		l.changes.Store(0)
+		l.news.Store(0)
 		begin := time.Now()
 		l.sight("eth0", vip, stranger, responder.Claim)
 		l.wantSent(vip.String() + " eth0") // the defence
-		l.wantChanges(1)
+		l.wantNews(1)
 		want := []Conflict{{Address: vip, MAC: stranger, Interface: "eth0", Since: begin, Last: begin, Count: 1}}
 		if diff := cmp.Diff(want, l.Conflicts(), compareAddr); diff != "" {
 			t.Errorf("conflicts (-want +got):\n%s", diff)
@@ -448,7 +448,7 @@ func TestConflict(t *testing.T) {
 		l.pass(100 * ms)
 		l.sight("eth0", vip, another, responder.Claim)
 		l.wantSent(vip.String() + " eth0")
-		l.wantChanges(1)
+		l.wantNews(1)
 		last := begin.Add(10 * time.Second)
 		want[0].MAC, want[0].Last, want[0].Count = another, last, 101
 		want = append(want, Conflict{
@@ -463,10 +463,10 @@ func TestConflict(t *testing.T) {
 		l.wantConflicts(vip.String()+" 02:09:09:09:09:02 eth0", remote.String()+" 02:09:09:09:09:01 eth0")
 		l.pass(ms)
 		l.wantConflicts(vip.String() + " 02:09:09:09:09:02 eth0")
-		l.wantChanges(1)
+		l.wantNews(1)
 		l.pass(100 * ms)
 		l.wantConflicts()
-		l.wantChanges(1)
+		l.wantNews(1)
 
 		t.Log("or with the address")
 		l.sight("eth0", vip, stranger, responder.Claim)
@@ -490,7 +490,7 @@ func TestNoConflict(t *testing.T) {
 		l.Set(map[netip.Addr]Announcement{vip: {}, other: {Tentative: true}})
 		l.pass(time.Minute)
 		l.forget()
-		l.changes.Store(0)
+		l.news.Store(0)
 
 		t.Log("the node itself, by another interface")
 		l.sight("eth0", vip, l.interfaces["eth1"].MAC, responder.Claim)
@@ -517,7 +517,7 @@ func TestNoConflict(t *testing.T) {
 		l.pass(10 * time.Second)
 		l.wantFree(other)
 		l.wantConflicts()
-		l.wantChanges(0)
+		l.wantNews(0)
 		for _, sent := range l.forget() {
 			if sent == vip.String()+" eth0" {
 				t.Error("defended")
@@ -535,11 +535,11 @@ func TestSetPeers(t *testing.T) {
 		l.sight("eth0", other, peerMAC, responder.Claim)
 		l.sight("eth0", remote, stranger, responder.Claim)
 		l.pass(time.Second)
-		l.changes.Store(0)
+		l.news.Store(0)
 		l.SetPeers(map[MAC]string{peerMAC: "node2"})
 		l.SetPeers(map[MAC]string{peerMAC: "node2"})
 		l.wantConflicts(remote.String() + " 02:09:09:09:09:01 eth0")
-		l.wantChanges(1)
+		l.wantNews(1)
 		l.pass(450 * ms) // it is not waited for any more
 		l.wantFree(other)
 	})

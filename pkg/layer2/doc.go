@@ -33,7 +33,7 @@
 //
 // Responders report each frame in which somebody else claims a desired address. If its MAC is that of any interface of
 // this node, it means nothing. If it is a peer's ([Announcer.SetPeers]) the two don't agree who holds the address, and
-// [Config.OnPeer] is called. All others are foreign: there is a [Conflict], of which the owner hears by OnChange. A held
+// [Config.OnPeer] is called. All others are foreign: there is a [Conflict], of which the owner hears by OnNews. A held
 // address is never given up for that; it is defended by one announcement at most every ten seconds on each interface
 // (RFC 5227 section 2.4, case c). What is kept is one conflict for each desired address, whatever is said on the LAN.
 //
@@ -41,5 +41,5 @@
 //
 // One lock guards the state; it is held while responders take their new sets, which waits for no network. Frames are
 // answered without it, and what responders report goes through a channel of limited length: what doesn't fit is counted,
-// and lost. OnChange is called from a goroutine of its own.
+// and lost. OnChange and OnNews are called from a goroutine of their own.
 package layer2

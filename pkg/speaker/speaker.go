@@ -38,12 +38,13 @@ const (
 	leaveWait    = 2 * time.Second        // for the peers to hear that it has left
 )
 
-// A look at everything takes microseconds with few addresses and a good part of a tenth of a second with thousands. The API server's
-// news come in bursts, and each could be followed by a look: so that not all of a processor goes into them, news wait for restFactor
-// times as long as the last look took, newsWait at most. What peers and the wire tell never waits.
+// A look at everything takes microseconds with few addresses and a good part of a tenth of a second with thousands. News that take
+// nothing from this node come in bursts, and each could be followed by a look: what the API server says, which addresses turn out to be
+// free, what peers claim of others. So that not all of a processor goes into them they wait for restFactor times as long as the last
+// look took, newsWait at most. What says that a node is gone or back, or that a peer claims what this node holds, never waits.
 const (
 	restFactor = 10
-	newsWait   = 250 * time.Millisecond
+	newsWait   = time.Second
 )
 
 // Config says where and for whom a speaker works.
@@ -90,7 +91,7 @@ type Speaker struct {
 
 	source  *kube.ConfigSource
 	changed chan struct{} // of size 1: something changed, look at everything
-	news    chan struct{} // of size 1: something changed at the API server, look at everything soon
+	news    chan struct{} // of size 1: something changed that can wait, look at everything soon
 	asks    chan func()   // to be run by work, between two looks
 	telling chan struct{} // of size 1: what this node holds may have changed
 	joining chan struct{} // of size 1: peers may be in reach that are no members
@@ -146,7 +147,7 @@ func New(cfg Config) *Speaker {
 	}
 	s.source = kube.NewConfigSource(s.configMap, cache.NewObjectName(cfg.Namespace, cfg.ConfigMap), cfg.Metrics.Kube)
 	s.announcer = layer2.New(layer2.Config{
-		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick,
+		Logger: cfg.Logger, Metrics: cfg.Metrics.Layer2, OnChange: s.kick, OnNews: s.mention,
 		OnPeer: s.onPeer, OnAnnounced: s.onAnnounced, ExcludeInterfaces: cfg.ExcludeInterfaces,
 		FramesPerSecond: cfg.AnnounceRate, Refresh: cfg.AnnounceRefresh, Alive: s.deadman.alive,
 	})
@@ -169,6 +170,9 @@ func (s *Speaker) kick() {
 	poke(s.changed)
 	poke(s.joining)
 }
+
+// mention makes the worker look at everything again, soon.
+func (s *Speaker) mention() { poke(s.news) }
 
 func poke(c chan struct{}) {
 	select {
@@ -246,8 +250,8 @@ func (s *Speaker) connect(ctx context.Context) error {
 		return fmt.Errorf("key of Secret %s: %w", s.cfg.Secret, err)
 	}
 	s.members, err = membership.Start(membership.Config{
-		Node: s.cfg.Node, BindAddr: s.cfg.BindAddr, Port: s.cfg.Port, Key: key, Logger: s.cfg.Logger, OnChange: s.kick,
-		Claims: claims,
+		Node: s.cfg.Node, BindAddr: s.cfg.BindAddr, Port: s.cfg.Port, Key: key, Logger: s.cfg.Logger, Claims: claims,
+		OnChange: s.kick, OnClaims: s.mention,
 	})
 	return err
 }
@@ -255,13 +259,12 @@ func (s *Speaker) connect(ctx context.Context) error {
 // follow makes what matters of the API server's news kick the worker. In a large cluster that is the least of it: kubelets report, pods
 // of Services come and go that are none of ours, the controller writes conditions. Whatever matters or not is in the caches by then.
 func (s *Speaker) follow() error {
-	look := func() { poke(s.news) } // none of these is about where the peers are
-	errs := []error{
-		kube.OnChange(s.services, kube.SameService, func(*corev1.Service) { look() }),
-		kube.OnChange(s.nodes, kube.SameNode, func(*corev1.Node) { look() }),
+	errs := []error{ // none of the first three is about where the peers are
+		kube.OnChange(s.services, kube.SameService, func(*corev1.Service) { s.mention() }),
+		kube.OnChange(s.nodes, kube.SameNode, func(*corev1.Node) { s.mention() }),
 		kube.OnChange(s.slices, kube.SameServing, func(slice *discoveryv1.EndpointSlice) {
 			if s.ours(slice) { // if its Service is still to come, that will kick
-				look()
+				s.mention()
 			}
 		}),
 	}
@@ -340,7 +343,7 @@ func (s *Speaker) attend(due bool) {
 	}
 }
 
-// hear reports whether the API server's news are to be looked at now. If not, that is done when it is time.
+// hear reports whether news are to be looked at now. If not, that is done when it is time.
 func (s *Speaker) hear(now time.Time) bool {
 	if !now.Before(s.rest) {
 		return true
