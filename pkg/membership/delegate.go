@@ -2,6 +2,7 @@ package membership
 
 import (
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"time"
 
@@ -70,27 +71,24 @@ func (e events) NotifyLeave(n *memberlist.Node) {
 	}
 }
 
-// letDeny gives a member that is said to be dead the time to deny it, which brings a NotifyJoin.
+// letDeny gives a member that is said to be dead the time to show that it is not. Then it stays, and the gossip brings its denial, a
+// NotifyJoin: it hears there what is said of it, and sooner from those few that tell it.
 func (m *Members) letDeny(n *memberlist.Node) {
 	addr, _ := netip.AddrFromSlice(n.Addr)
-	to := []netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), n.Port)}
-	stillDying := func(after time.Duration) bool {
-		select {
-		case <-time.After(after):
-		case <-m.attendance.ctx.Done():
-			return false
-		}
-		return m.isDying(n.Name)
+	at := netip.AddrPortFrom(addr.Unmap(), n.Port)
+	join := func() { _, _ = m.Join([]netip.AddrPort{at}) }
+	if rand.N(max(1, m.numMembers())) < Accusers {
+		go join()
 	}
-	wait := rand.N(DenySpread(m.numMembers()))
-	for range denyWait / denyAsk {
-		if !stillDying(wait) {
+	if m.answers(n.Name, at) {
+		if !m.pause(denyLater) {
 			return
 		}
-		go m.accuse(n.Name, to)
-		wait = denyAsk
+		if m.isDying(n.Name) {
+			join()
+		}
 	}
-	if stillDying(wait) {
+	if m.isDying(n.Name) {
 		m.mu.Lock()
 		meta := m.metaOf(n)
 		m.mu.Unlock()
@@ -98,12 +96,25 @@ func (m *Members) letDeny(n *memberlist.Node) {
 	}
 }
 
-// accuse tells a member that it is said to be dead, unless it denies it before its turn comes.
-func (m *Members) accuse(node string, at []netip.AddrPort) {
-	m.accusing <- struct{}{}
-	defer func() { <-m.accusing }()
-	if m.isDying(node) {
-		_, _ = m.Join(at)
+// answers reports whether a member answers within denyWait.
+func (m *Members) answers(node string, at netip.AddrPort) bool {
+	for range denyWait / denyAsk {
+		begin := time.Now()
+		if _, err := m.list.Ping(node, net.UDPAddrFromAddrPort(at)); err == nil {
+			return true
+		}
+		m.pause(denyAsk - time.Since(begin)) // it could not be sent
+	}
+	return false
+}
+
+// pause waits, and reports whether this member still takes part.
+func (m *Members) pause(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-m.attendance.ctx.Done():
+		return false
 	}
 }
 

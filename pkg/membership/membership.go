@@ -64,7 +64,6 @@ type Members struct {
 	transport     *transport
 	attendance    *attendance
 	stopAttending context.CancelFunc
-	accusing      chan struct{} // holds an element for each member that is being told that it is said to be dead
 
 	mu       sync.Mutex // guards the fields below; never held while calling memberlist
 	meta     Meta
@@ -94,7 +93,7 @@ func Start(cfg Config) (*Members, error) {
 	m := &Members{
 		cfg: cfg, meta: cfg.Meta, started: make(chan struct{}), ledger: election.NewLedger(cfg.Node),
 		reports: newReports(cfg.Node, uint64(time.Now().UnixNano()), cfg.Meta), members: map[string]*memberlist.Node{},
-		dying: map[string]bool{}, accusing: make(chan struct{}, maxAccused), holdings: map[string]*holdings{},
+		dying: map[string]bool{}, holdings: map[string]*holdings{},
 	}
 	var err error
 	if m.keys, err = newKeys(cfg.Key); err != nil {
@@ -141,18 +140,17 @@ func Repeats() []time.Duration {
 // updateWait bounds how long memberlist tries to get a new Meta into its gossip.
 const updateWait = time.Second
 
-// A member that is said to be dead may deny it: one that was cut off itself may have said so. It has denyWait for that, and is
-// asked each denyAsk. The one that hundreds find dead is slow most of all: they ask one after the other, denyEach apart, until they hear
-// that it has denied it to another; and one that finds hundreds dead asks maxAccused at once.
+// A member that is said to be dead may deny it: one that was cut off itself may have said so. It has denyWait to answer, and is
+// asked each denyAsk by one datagram: it may be dead to hundreds at once because it is slow. If it answers, its denial has denyLater to
+// arrive.
 const (
-	denyWait   = 200 * time.Millisecond
-	denyAsk    = 100 * time.Millisecond
-	denyEach   = 5 * time.Millisecond
-	maxAccused = 64
+	denyWait  = 200 * time.Millisecond
+	denyAsk   = 100 * time.Millisecond
+	denyLater = 5 * time.Second
 )
 
-// DenySpread is the time over which so many members begin to ask one that is said to be dead.
-func DenySpread(members int) time.Duration { return time.Duration(max(1, members)) * denyEach }
+// Accusers is how many members, on average, exchange all that they know with one that is said to be dead: so it hears of that at once.
+const Accusers = 3
 
 // profile returns memberlist's settings. They are MetalLB's (DefaultLANConfig) but for the speed. Lifeguard stays on, so a
 // member that is slow itself doubts itself first.

@@ -27,6 +27,9 @@ func (p *process) joined(node int) {
 	p.kick()
 }
 
+// denyLater is membership's.
+const denyLater = 5 * time.Second
+
 // gone is NotifyLeave.
 func (p *process) gone(node int, m meta) {
 	p.trace("left", nodeName(node))
@@ -35,17 +38,32 @@ func (p *process) gone(node int, m meta) {
 		return
 	}
 	dying := func() bool { s := p.swim.members[node].status; return s == dead || s == left }
-	accuse := func() {
-		if dying() {
-			p.exchange(node, func(bool) {}) // it hears what is said of it
+	if p.rand.IntN(p.swim.known()) < membership.Accusers {
+		p.exchange(node, func(bool) {}) // it hears what is said of it
+	}
+	answered := false
+	ask := func() {
+		if !answered {
+			p.swim.ping(node, func() { answered = true })
 		}
 	}
-	begin := p.between(0, membership.DenySpread(p.swim.known()))
-	p.after(begin, accuse)
-	p.after(begin+p.sim.denial/2, accuse)
-	p.after(begin+p.sim.denial, func() {
-		if dying() {
+	ask()
+	p.after(p.sim.denial/2, ask)
+	p.after(p.sim.denial, func() {
+		switch {
+		case !dying():
+		case !answered:
 			p.forget(node, m)
+		default:
+			p.after(denyLater, func() {
+				if dying() {
+					p.exchange(node, func(bool) {
+						if dying() {
+							p.forget(node, m)
+						}
+					})
+				}
+			})
 		}
 	})
 }
