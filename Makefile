@@ -24,7 +24,7 @@ export COUNT ?= 6
 N ?= 1000
 SERVICES ?= 5000
 NODES ?= 200
-SPEAKERS ?= 20
+SPEAKERS ?= 8
 WINDOW ?= 20s
 SCHEDULES ?= 10000
 ROUNDS ?= 20
@@ -160,7 +160,7 @@ bench-speaker: ## Give one speaker N (1000) addresses on a lab; print a line of 
 	@go run ./test/bench/speaker -n $(N)
 
 .PHONY: bench-scale
-bench-scale: ## Put SERVICES (5000), twice as many of no interest and NODES (200), SPEAKERS (20) of them real, on a lab; print lines of JSON
+bench-scale: ## Put SERVICES (5000), twice as many of no interest and NODES (200), SPEAKERS (8) of them real, on a lab; print lines of JSON
 	@$(MAKE) -s root-deps image lab >&2
 	@go run ./test/bench/scale -services $(SERVICES) -nodes $(NODES) -speakers $(SPEAKERS) -window $(WINDOW)
 

@@ -6,7 +6,8 @@
 //
 // Claims travel three ways: at once to each member by one datagram, which is repeated some times ([Repeats]); then with the gossip,
 // passed on by whoever learned something new from it; and in full whenever two members exchange their state, as they do when one
-// joins, and when the digests differ that each tells some other one every 10 seconds. A lost datagram costs time, never agreement. The gossip is slow, since it wakes every speaker also when nothing is new.
+// joins, and when the digests differ that each tells some other one every 10 seconds. A lost datagram costs time, never agreement. The
+// gossip is slow, since it wakes every speaker also when nothing is new.
 //
 // What a member observes travels in the same ways, as one report of each member ([Members.Report]); the newest counts. What it
 // is able to do is part of memberlist's own messages ([Meta]). A member may be an observer, which only listens: the controller.
@@ -34,6 +35,10 @@
 //
 // The time does not grow, for nobody waits for more than three watchers. What is sent about a failure does: some 45 datagrams for
 // each node of the cluster, since each of those that take over tells each member, five times.
+//
+// Nobody asks all of hundreds for what one of them knows: a member that joins, or that doubts what it knows, asks a few, and others if
+// these don't answer ([Members.JoinAll], [Members.JoinAny]). One that is said to be dead is asked by a datagram of each member whether it
+// lives, and told by a few what is said of it: when it is slow itself it must not have to tell all that it knows to everybody.
 //
 // # Versions
 //
