@@ -6,7 +6,7 @@
 //	facts, claims, the wire watch                           -> election.Node.Decide: hold, probe, claim, or fall silent
 //	what this node holds and probes for                     -> layer2.Announcer.Set, then the claims go out (sync.go)
 //
-// What can't have taken anything from this node waits a moment if looks take long ([Speaker.hear]): thousands of Services come in bursts.
+// What can't have taken anything from this node waits a moment if looks take long (Speaker.hear): thousands of Services come in bursts.
 //
 // A new claim is announced on the wire before the peers hear of it, and its former holder answers until it does: a
 // planned move has no gap.

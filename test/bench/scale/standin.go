@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/invar-lb/invar/pkg/membership"
@@ -38,6 +39,7 @@ func standIn(ctx context.Context) error {
 		return fmt.Errorf("read what to stand in for: %w", err)
 	}
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	debug.SetGCPercent(400) // there is more memory than time
 	var members []*membership.Members
 	defer func() {
 		for _, m := range members {
