@@ -107,6 +107,7 @@ func (m *Members) KeepJoining(ctx context.Context, listed Lister, again <-chan s
 	wait := joinSoon
 	for ctx.Err() == nil {
 		var retry <-chan time.Time
+		begin := time.Now()
 		if missing := m.missing(listed); len(missing) > 0 {
 			if n, _ := m.Join(some(missing)); n < len(missing) {
 				retry = time.After(wait)
@@ -115,13 +116,14 @@ func (m *Members) KeepJoining(ctx context.Context, listed Lister, again <-chan s
 		} else {
 			wait = joinSoon
 		}
+		took := time.Since(begin)
 		select {
 		case <-ctx.Done():
 		case <-retry:
 		case <-again:
 			wait = joinSoon
-			select { // what happens at once is looked at once
-			case <-time.After(joinSoon / 4):
+			select { // what happens at once is looked at once; and who is slow is not to be asked all the time
+			case <-time.After(max(joinSoon/4, took)):
 			case <-ctx.Done():
 			}
 		}
