@@ -53,7 +53,14 @@ func (l *Ledger) merge(c Claim) (won bool) {
 
 // Own returns the winning claims of the node itself: what a peer must hear that may have missed them.
 func (l *Ledger) Own() []Claim {
-	return slices.DeleteFunc(l.All(), func(c Claim) bool { return c.Node != l.node })
+	var own []Claim
+	for _, c := range l.claims { // sorted after that: of thousands few are the node's own, and each that joins is told
+		if c.Node == l.node {
+			own = append(own, c)
+		}
+	}
+	slices.SortFunc(own, func(a, b Claim) int { return a.Addr.Compare(b.Addr) })
+	return own
 }
 
 // Receive takes claims in, from the node itself or a peer, and returns what the peers should hear in turn: those that are

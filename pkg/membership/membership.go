@@ -453,6 +453,9 @@ func (m *Members) digest() digest {
 // compare makes this node and a peer tell each other all, if the peer's digest says that they don't know the same. One of the two does
 // so, the same one each time.
 func (m *Members) compare(of digest) {
+	if of.node == "" {
+		return // most messages have none, and this node's own takes time
+	}
 	m.mu.Lock()
 	peer, own := m.members[of.node], m.digest()
 	m.mu.Unlock()
