@@ -146,3 +146,13 @@ func Outage(attempts []Attempt) (outage time.Duration, recovered bool) {
 	}
 	return attempts[last+1].Start.Sub(attempts[first].Start), true
 }
+
+// Stall returns the longest time from the start of one attempt to that of the next. A Prober makes one each few milliseconds, come
+// what may, so in a time that is longer this process did not run: the machine was busy or stood still, and with it whatever was
+// asked.
+func Stall(attempts []Attempt) (longest time.Duration) {
+	for i := 1; i < len(attempts); i++ {
+		longest = max(longest, attempts[i].Start.Sub(attempts[i-1].Start))
+	}
+	return longest
+}
