@@ -12,8 +12,8 @@
 // A speaker takes a good part of a percent of a core at rest. On the nodes for which no processor is left one process answers for
 // all: each has an address of its own on the LAN, and a real member of the gossip (pkg/membership) that says that its node is unable
 // to announce. It answers, remembers and passes on what any member does. But it has no heartbeats of its own: hundreds of members in one
-// process are slow at times, and would find each other dead. And it is served before all others. So the speakers have as many peers as there are nodes, look after all of
-// them, and have more addresses each than they would have.
+// process are slow at times, and would find each other dead. And it is served before all others. So the speakers have as many peers as
+// there are nodes, look after all of them, and have more addresses each than they would have.
 //
 // The Services have no node ports, of which there are too few, no selector, since the controller manager makes 20 EndpointSlices in a
 // second at most, and the label by which kube-proxy leaves them alone. Their EndpointSlices are made with them.
