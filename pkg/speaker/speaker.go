@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"regexp"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,7 @@ type Speaker struct {
 	joining chan struct{} // of size 1: peers may be in reach that are no members
 	paused  chan struct{} // of size 1: this process did not run for a while
 	unsaved chan struct{} // of size 1: something may have changed since the state was saved
+	looks   chan struct{} // of size 1: everything was looked at
 	started atomic.Bool
 
 	// The rest belongs to the goroutine of work.
@@ -135,6 +137,7 @@ func New(cfg Config) *Speaker {
 		joining:    make(chan struct{}, 1),
 		paused:     make(chan struct{}, 1),
 		unsaved:    make(chan struct{}, 1),
+		looks:      make(chan struct{}, 1),
 		watch:      newWatch(),
 		deadman:    newDeadman(),
 		phases:     newPhases(),
@@ -217,6 +220,7 @@ func (s *Speaker) work(ctx context.Context) error {
 	helpers.Go(func() { s.members.KeepJoining(ctx, s.listed, s.joining) })
 	helpers.Go(func() { s.keepState(ctx) })
 	helpers.Go(func() { s.keepTelling(ctx) })
+	helpers.Go(func() { keepTidy(ctx, s.looks, debug.FreeOSMemory) })
 	s.members.JoinAll(ctx, s.listed, startWait)
 	s.started.Store(true)
 	s.kick()
@@ -355,4 +359,5 @@ func (s *Speaker) hear(now time.Time) bool {
 // looked notes that everything was looked at from begin to end.
 func (s *Speaker) looked(begin, end time.Time) {
 	s.rest = end.Add(min(restFactor*end.Sub(begin), newsWait))
+	poke(s.looks)
 }
