@@ -49,10 +49,10 @@ func (s *Sentry) Asked(now time.Time) {
 	s.probes++
 }
 
-// Answered notes that so many answers have come.
+// Answered notes that so many answers have come. The first one says nothing about how slow the node is: it may have come up only then.
 func (s *Sentry) Answered(now time.Time, answers int) {
 	s.forget(now)
-	if late := now.Sub(s.asked); s.probes > 0 && (late < perhapsAway || late < away && 2*answers >= s.probes) {
+	if late := now.Sub(s.asked); s.known && s.probes > 0 && (late < perhapsAway || late < away && 2*answers >= s.probes) {
 		s.slack = max(s.slack, late)
 	}
 	s.known, s.probes = true, 0

@@ -80,6 +80,12 @@ func TestSentry(t *testing.T) {
 			w.ask(time.Second, time.Millisecond)
 			return w.ask(time.Second, -1)
 		}, 120 * time.Millisecond, 160 * time.Millisecond},
+		{"it was met again while its link came up", func(w *watcher) time.Duration {
+			w.ask(150*time.Millisecond, -1)
+			w.Answered(w.now, 1)
+			w.ask(time.Second, time.Millisecond)
+			return w.ask(time.Second, -1)
+		}, 120 * time.Millisecond, 160 * time.Millisecond},
 		{"it was slow long ago", func(w *watcher) time.Duration {
 			w.ask(time.Second, 80*time.Millisecond)
 			w.ask(5*time.Minute, time.Millisecond)
