@@ -39,6 +39,7 @@ type Sentry struct {
 	slack  time.Duration
 	since  time.Time // when slack was brought up to date
 	gone   bool      // the node's kernel says that its speaker has ended
+	unable bool      // since the last answer a question could not be sent
 }
 
 // Asked notes that a question was sent.
@@ -49,13 +50,17 @@ func (s *Sentry) Asked(now time.Time) {
 	s.probes++
 }
 
-// Answered notes that so many answers have come. The first one says nothing about how slow the node is: it may have come up only then.
+// Unable notes that a question could not be sent, as the watcher has no link. Answers to those before may be lost as well, so the next
+// one says nothing about how slow the node is.
+func (s *Sentry) Unable() { s.unable = true }
+
+// Answered notes that so many answers have come. Nor does the first one say anything about that: the node may have come up only then.
 func (s *Sentry) Answered(now time.Time, answers int) {
 	s.forget(now)
-	if late := now.Sub(s.asked); s.known && s.probes > 0 && (late < perhapsAway || late < away && 2*answers >= s.probes) {
+	if late := now.Sub(s.asked); s.known && !s.unable && s.probes > 0 && (late < perhapsAway || late < away && 2*answers >= s.probes) {
 		s.slack = max(s.slack, late)
 	}
-	s.known, s.probes = true, 0
+	s.known, s.unable, s.probes = true, false, 0
 }
 
 // Gone notes whether the node's kernel says that there is no speaker any more.

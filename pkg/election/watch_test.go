@@ -86,6 +86,16 @@ func TestSentry(t *testing.T) {
 			w.ask(time.Second, time.Millisecond)
 			return w.ask(time.Second, -1)
 		}, 120 * time.Millisecond, 160 * time.Millisecond},
+		{"the watcher had no link for a moment", func(w *watcher) time.Duration {
+			w.ask(time.Second, time.Millisecond)
+			w.Asked(w.now)
+			w.now = w.now.Add(election.ProbeInterval)
+			w.Unable()
+			w.now = w.now.Add(election.ProbeInterval)
+			w.Answered(w.now, 1)
+			w.ask(time.Second, time.Millisecond)
+			return w.ask(time.Second, -1)
+		}, 120 * time.Millisecond, 160 * time.Millisecond},
 		{"it was slow long ago", func(w *watcher) time.Duration {
 			w.ask(time.Second, 80*time.Millisecond)
 			w.ask(5*time.Minute, time.Millisecond)

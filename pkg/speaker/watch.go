@@ -142,7 +142,11 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 			}
 		}
 		overdue := t.Overdue(now)
-		if !everyone && !overdue || wire.Ask(t.Addr) != nil { // what was not asked is not missed
+		if !everyone && !overdue {
+			continue
+		}
+		if wire.Ask(t.Addr) != nil { // what was not asked is not missed
+			t.Unable()
 			continue
 		}
 		t.Asked(now)
