@@ -45,7 +45,8 @@
 // During a rollout members of two releases talk to each other. Messages of a kind that a member does not know are skipped, inside a
 // state too, and so are fields of reports and holdings and flags of a [Meta]. So a later release says more by another kind, another
 // field or another flag. Claims have no room for more, and their order ([election.Claim.Beats], [election.Rank]) is the same for all.
-// What is out is fixed by a test, byte for byte.
+// What is out is fixed by a test, byte for byte. A digest means nothing to releases before it: what got lost on the way to one of those is
+// repeated by the datagrams and the gossip only.
 //
 // # Keys
 //
