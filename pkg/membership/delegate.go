@@ -81,7 +81,7 @@ func (m *Members) letDeny(n *memberlist.Node) {
 		go join()
 	}
 	if m.answers(n.Name, at) {
-		if !m.pause(denyLater) {
+		if !m.pause(DenyLater) {
 			return
 		}
 		if m.isDying(n.Name) {

@@ -141,12 +141,13 @@ func Repeats() []time.Duration {
 const updateWait = time.Second
 
 // A member that is said to be dead may deny it: one that was cut off itself may have said so. It has denyWait to answer, and is
-// asked each denyAsk by one datagram: it may be dead to hundreds at once because it is slow. If it answers, its denial has denyLater to
+// asked each denyAsk by one datagram: it may be dead to hundreds at once because it is slow. If it answers, its denial has DenyLater to
 // arrive.
 const (
-	denyWait  = 200 * time.Millisecond
-	denyAsk   = 100 * time.Millisecond
-	denyLater = 5 * time.Second
+	denyWait = 200 * time.Millisecond
+	denyAsk  = 100 * time.Millisecond
+	// DenyLater is how long a denial may take.
+	DenyLater = 5 * time.Second
 )
 
 // Accusers is how many members, on average, exchange all that they know with one that is said to be dead: so it hears of that at once.

@@ -27,9 +27,6 @@ func (p *process) joined(node int) {
 	p.kick()
 }
 
-// denyLater is membership's.
-const denyLater = 5 * time.Second
-
 // gone is NotifyLeave.
 func (p *process) gone(node int, m meta) {
 	p.trace("left", nodeName(node))
@@ -55,7 +52,7 @@ func (p *process) gone(node int, m meta) {
 		case !answered:
 			p.forget(node, m)
 		default:
-			p.after(denyLater, func() {
+			p.after(membership.DenyLater, func() {
 				if dying() {
 					p.exchange(node, func(bool) {
 						if dying() {
