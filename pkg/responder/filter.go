@@ -126,14 +126,24 @@ func (p *program) load(off, size int, value uint32, otherwise label) {
 	p.require(bpf.JumpEqual, value, otherwise)
 }
 
-// search accepts if one of the sorted intervals has the accumulator and jumps to miss otherwise.
+// search accepts if one of the sorted intervals has the accumulator and jumps to miss otherwise. Most frames of a LAN are about
+// addresses outside all of them, so that is looked at first.
 func (p *program) search(in []interval, miss label) {
+	if len(in) > leaf {
+		p.require(bpf.JumpGreaterOrEqual, in[0].lo, miss)
+		p.require(bpf.JumpLessOrEqual, in[len(in)-1].hi, miss)
+	}
+	p.halve(in, miss)
+}
+
+// halve is search without that look.
+func (p *program) halve(in []interval, miss label) {
 	if len(in) > leaf {
 		half, right := len(in)/2, p.label()
 		p.require(bpf.JumpLessThan, in[half].lo, right)
-		p.search(in[:half], miss)
+		p.halve(in[:half], miss)
 		p.mark(right)
-		p.search(in[half:], miss)
+		p.halve(in[half:], miss)
 		return
 	}
 	for _, i := range in {
@@ -147,22 +157,22 @@ func (p *program) search(in []interval, miss label) {
 	p.jump(miss)
 }
 
-// assemble appends the two ends and resolves the jumps.
+// assemble appends the two ends and resolves the jumps. What has not been accepted so far is dropped. Only what has is looked at for
+// whether the kernel says that it is for someone else.
 func (p *program) assemble() []bpf.Instruction {
+	p.jump(drop)
+	p.mark(accept)
+	p.emit(
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: packetOtherHost, SkipTrue: 1},
+		bpf.RetConstant{Val: acceptLen},
+	)
 	p.mark(drop)
 	p.emit(bpf.RetConstant{Val: 0})
-	p.mark(accept)
-	p.emit(bpf.RetConstant{Val: acceptLen})
 	for _, j := range p.jumps {
 		p.code[j.at] = bpf.Jump{Skip: uint32(p.marks[j.to] - j.at - 1)}
 	}
 	return p.code
-}
-
-// ours drops frames that the kernel says are for someone else.
-func (p *program) ours() {
-	p.emit(bpf.LoadExtension{Num: bpf.ExtType})
-	p.require(bpf.JumpNotEqual, packetOtherHost, drop)
 }
 
 // filterARP passes ARP requests for the IPv4 addresses of s, and whatever comes from a host that says it has one of them.
@@ -178,7 +188,6 @@ func filterARP(s *snapshot, limit int) []bpf.Instruction {
 	}
 	targets, senders := share(intervals(values, len(values)), limit)
 	sender := p.label()
-	p.ours()
 	p.load(offARPOperation, 2, opRequest, sender)
 	p.emit(bpf.LoadAbsolute{Off: offARPTargetIP, Size: 4})
 	p.search(targets, sender)
@@ -206,7 +215,6 @@ func filterNDP(s *snapshot, limit int) []bpf.Instruction {
 	p.emit(bpf.LoadAbsolute{Off: offICMP, Size: 1})
 	p.require(bpf.JumpGreaterOrEqual, typeNS, drop)
 	p.require(bpf.JumpLessOrEqual, typeNA, drop)
-	p.ours()
 	p.load(offIPHops, 1, hopLimit, drop)
 	groups := prefixes96(s, maxGroups)
 	for _, prefix := range slices.SortedFunc(maps.Keys(groups), compare96) {
