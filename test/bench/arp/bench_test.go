@@ -203,6 +203,7 @@ func (b *bench) foreign(e effort) time.Duration {
 	hosts := func(c *cable) []netip.Addr { return every(c.kernel.Next(), 90, 1) }
 	cost := b.extra("requests for other hosts of the LAN", openResponder, hosts, e)
 	b.extra("the same, and a socket that passes nothing", openDeaf, hosts, e)
+	b.extra("the same, and a socket without a filter", openPlain, hosts, e)
 	// The filter has no room for so many single addresses, and passes what lies between them.
 	others := func(*cable) []netip.Addr { return every(firstHeld.Next(), numHeld, heldStep) }
 	b.extra("requests for addresses that other nodes hold", openResponder, others, e)

@@ -28,5 +28,6 @@
 // of them. Then the Responder moves to the other cable and all is done again, and the mean of the two medians is the result.
 //
 // A socket whose filter passes nothing is measured too. It shows what the kernel takes for having to show a frame to anybody
-// beside itself; the rest is the Responder's.
+// beside itself; the rest is the Responder's. So is a socket without a filter, read with the library that others use: that is what
+// the filter saves.
 package arp

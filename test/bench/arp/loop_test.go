@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/mdlayher/arp"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +44,25 @@ func attach(fd int, filter []bpf.Instruction) error {
 func listenDeaf(ifi *net.Interface) (closeIt func(), err error) {
 	fd, err := listen(ifi, []bpf.Instruction{bpf.RetConstant{Val: 0}})
 	return func() { _ = unix.Close(fd) }, err
+}
+
+// readPlain reads all ARP frames with the usual library and throws them away, as a responder without a filter does with what is
+// not for it.
+func readPlain(ifi *net.Interface) (closeIt func(), err error) {
+	c, err := arp.Dial(ifi)
+	if err != nil {
+		return nil, fmt.Errorf("open ARP client: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if _, _, err := c.Read(); err != nil {
+				return // it is closed
+			}
+		}
+	}()
+	return func() { _ = c.Close(); <-done }, nil
 }
 
 // loop is the least that a program in Go can do to answer for an address: blocking system calls on a thread, and hardly a

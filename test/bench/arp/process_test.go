@@ -38,6 +38,8 @@ const (
 	openResponder kind = "responder"
 	// openDeaf opens a packet socket that passes nothing, after what was opened before is closed.
 	openDeaf kind = "deaf"
+	// openPlain opens a socket without a filter and reads all of it, after what was opened before is closed.
+	openPlain kind = "plain"
 	// openLoop starts a bare loop for one address, for good.
 	openLoop kind = "loop"
 )
@@ -109,8 +111,13 @@ func (h *host) open(o order) error {
 	if h.close != nil {
 		h.close()
 	}
-	if o.Kind == openDeaf {
+	h.close = nil
+	switch o.Kind {
+	case openDeaf:
 		h.close, err = listenDeaf(ifi)
+		return err
+	case openPlain:
+		h.close, err = readPlain(ifi)
 		return err
 	}
 	r := responder.Open(responder.Config{
