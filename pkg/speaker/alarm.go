@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,7 +42,7 @@ func newAlarm() (*alarm, error) {
 // wait waits until at. It returns an error when the alarm is closed. Only one goroutine may wait.
 func (a *alarm) wait(at time.Time) error {
 	a.at, a.failed = at, nil
-	return errors.Join(a.conn.Read(a.over), os.NewSyscallError("timerfd_settime", a.failed))
+	return errors.Join(a.conn.Read(a.over), a.failed)
 }
 
 // isOver is called at first, and when the timer has run out.
@@ -51,8 +52,12 @@ func (a *alarm) isOver(fd uintptr) bool {
 		return true
 	}
 	a.spec.Value = unix.NsecToTimespec(int64(left))
-	a.failed = unix.TimerfdSettime(int(fd), 0, &a.spec, nil)
-	return a.failed != nil
+	// A call that the runtime's scheduler hears of would wake its monitor.
+	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&a.spec)), 0, 0, 0)
+	if errno != 0 {
+		a.failed = os.NewSyscallError("timerfd_settime", errno)
+	}
+	return errno != 0
 }
 
 // close ends a wait as well.

@@ -7,7 +7,7 @@ import (
 
 const (
 	tidyAfter = 20 * time.Second // without a look at everything
-	tidyEvery = 5 * time.Minute  // at most
+	tidyEvery = time.Minute      // at most
 )
 
 // keepTidy calls tidy when there were looks at everything, and none since tidyAfter, until ctx is done. It is for the memory that a burst
