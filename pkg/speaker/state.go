@@ -74,31 +74,38 @@ func (s *Speaker) keepState(ctx context.Context) {
 		return
 	}
 	var last []byte // the hash of what was saved
-	failed, wait := false, stateEvery
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.unsaved:
-		}
-		select { // changes come in bursts, at times when there is more to do
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		select {
-		case <-s.unsaved: // is saved as well
-		default:
-		}
-		begin := time.Now()
+	failed := false
+	keepSaving(ctx, s.unsaved, func() {
 		sum, err := s.saveState(last)
-		wait = max(stateEvery, stateFactor*time.Since(begin))
 		if err == nil {
 			last = sum
 		} else if !failed {
 			s.cfg.Logger.Warn("state is not saved", "err", err)
 		}
 		failed = err != nil
+	})
+}
+
+// keepSaving calls save after changes, until ctx is done. These come in bursts, at times when there is more to do, and so save is called
+// some time after the first of them, and the more rarely, the longer it takes.
+func keepSaving(ctx context.Context, changed <-chan struct{}, save func()) {
+	wait := stateEvery
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		if pause(ctx, wait); ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-changed: // is saved as well
+		default:
+		}
+		begin := time.Now()
+		save()
+		wait = max(stateEvery, stateFactor*time.Since(begin))
 	}
 }
 

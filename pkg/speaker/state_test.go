@@ -1,11 +1,14 @@
 package speaker
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -83,6 +86,42 @@ func TestState(t *testing.T) {
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("%v, %v lie in the folder, want one file", files, err)
 	}
+}
+
+func TestKeepSaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		begin, changed := time.Now(), make(chan struct{}, 1)
+		slow := time.Minute / stateFactor // so that the next time is a minute later
+		takes := []time.Duration{0, slow, 0, 0}
+		var saved []time.Duration
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			keepSaving(ctx, changed, func() {
+				saved = append(saved, time.Since(begin))
+				time.Sleep(takes[len(saved)-1])
+			})
+		}()
+		at := func(d time.Duration) {
+			time.Sleep(time.Until(begin.Add(d)))
+			poke(changed)
+		}
+		at(time.Hour)
+		at(time.Hour + stateEvery/2) // saved with the one before
+		at(2 * time.Hour)            // slowly
+		at(2*time.Hour + stateEvery + slow/2)
+		at(3 * time.Hour)
+		at(4 * time.Hour)
+		cancel()
+		<-done
+		want := []time.Duration{
+			time.Hour + stateEvery, 2*time.Hour + stateEvery, 2*time.Hour + stateEvery + slow + time.Minute, 3*time.Hour + stateEvery,
+		}
+		if diff := cmp.Diff(want, saved); diff != "" {
+			t.Errorf("saved at (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestStateThatCantBeRead(t *testing.T) {
