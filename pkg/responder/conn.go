@@ -14,6 +14,9 @@ type conn interface {
 	answer(frame []byte) error
 	// send is answer for all other goroutines.
 	send(frame []byte) error
+	// tellKernel tells this node's own kernel what a frame sent by send announces. What is no neighbour advertisement it need not
+	// know.
+	tellKernel(frame []byte) error
 	// setFilter replaces the kernel filter in one step.
 	setFilter(filter []bpf.RawInstruction) error
 	// join makes the interface receive an IPv6 multicast group and tells routers and switches so.

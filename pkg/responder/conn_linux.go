@@ -20,6 +20,7 @@ type packetConn struct {
 	rawSocket
 	index int // of the interface
 	mld   multicast
+	own   *ownKernel // nil on a conn for ARP, and where IPv6 is off
 
 	reader      atomic.Int32 // the thread that reads; 0: none yet
 	interrupted atomic.Bool
@@ -44,7 +45,11 @@ func openPacket(ifi Interface, etherType uint16, filter []bpf.RawInstruction) (c
 	if err := unix.SetsockoptTimeval(int(socket), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		return nil, errors.Join(fmt.Errorf("open packet socket: %w", os.NewSyscallError("setsockopt", err)), unix.Close(int(socket)))
 	}
-	return &packetConn{rawSocket: socket, index: ifi.Index, mld: multicast{index: ifi.Index}, closed: make(chan struct{})}, nil
+	c := &packetConn{rawSocket: socket, index: ifi.Index, mld: multicast{index: ifi.Index}, closed: make(chan struct{})}
+	if etherType == etherTypeIPv6 {
+		c.own, _ = openOwnKernel(ifi) // a kernel without IPv6 redirects nobody
+	}
+	return c, nil
 }
 
 // read keeps its goroutine on one thread until close.
@@ -67,6 +72,13 @@ func (c *packetConn) read(b []byte) (int, error) {
 }
 
 func (c *packetConn) answer(frame []byte) error { return c.send(frame) }
+
+func (c *packetConn) tellKernel(frame []byte) error {
+	if c.own == nil {
+		return nil
+	}
+	return c.own.hear(frame)
+}
 
 // interrupt sends the reader SIGURG, which Go's runtime takes for a wish to let another goroutine run, until it has closed.
 func (c *packetConn) interrupt() {
@@ -92,6 +104,9 @@ func (c *packetConn) close() {
 	close(c.closed)
 	c.rawSocket.close()
 	c.mld.close()
+	if c.own != nil {
+		c.own.close()
+	}
 	if c.reader.Load() != 0 {
 		runtime.UnlockOSThread()
 	}

@@ -42,6 +42,14 @@
 // Everybody on the LAN can say these things, as often as it likes. They are handed to Config.OnSighting one by one, and
 // nothing is kept.
 //
+// # This node's own kernel
+//
+// The kernel of a node forwards what kube-proxy does not translate: when an address has moved here, what clients still send on their
+// connections to the last holder. It forwards IPv6 packets to whom it takes for the neighbour, and sends the client a redirect with
+// that neighbour's MAC (RFC 4861 section 8.2), which hosts obey. If that is the last holder, since the kernel does not hear what
+// packet sockets of its own send, the client goes back to a dead node until the next announcement: for seconds, as the kernel repeats
+// the redirect. So each neighbour advertisement is shown to the own kernel as well, before it is sent.
+//
 // # A process that stood still
 //
 // Questions wait in the sockets of a process that is frozen, and are read as soon as it goes on; by then another node may have the

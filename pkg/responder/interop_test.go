@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
 	"testing"
 	"time"
@@ -299,5 +300,48 @@ func TestCapabilities(t *testing.T) {
 			group := netip.AddrFrom16(solicitedNode(vip6.As16()))
 			return errors.Join(c.join(group), c.setFilter(filter), c.send(defence().bytes(t)), c.leave(group))
 		})
+	}
+}
+
+// TestRedirect: what is left of a connection to the last holder is not translated by kube-proxy on the new one, whose kernel forwards
+// it to whom it takes for the neighbour, and redirects the client there (RFC 4861 section 8.2). That has to be the new holder itself.
+func TestRedirect(t *testing.T) {
+	w, _ := newClient(t)
+	node := client6.Next()
+	if err := netns.AddAddr("lan0", node.String()+"/64"); err != nil {
+		t.Fatal(err)
+	}
+	forward := func(value string) {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte(value), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	forward("1")
+	defer forward("0")
+	index := netns.Index(t, "lan0")
+	if err := netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: index, IP: vip6.AsSlice(), HardwareAddr: otherMAC[:], State: netlink.NUD_STALE,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r := Open(w.config())
+	defer r.Close()
+	r.Set(hold(vip6))
+	if _, err := r.Announce(vip6); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel sends none before its link-local address is usable, and then one in a while.
+	const typeRedirect, offTarget, offOption = 137, offICMP + 24, offICMP + 40 // the second is that of its destination field
+	var redirect []byte
+	waitFor(t, "redirect", func() bool {
+		talk(w, vip6)
+		f, ok := w.tap.Next(100*time.Millisecond, func(b []byte) bool {
+			return len(b) >= offOption+8 && b[12] == 0x86 && b[offICMP] == typeRedirect && bytes.Equal(b[offTarget:offOption], vip6.AsSlice())
+		})
+		redirect = f.Data
+		return ok
+	})
+	if got := net.HardwareAddr(redirect[offOption+2 : offOption+8]); redirect[offOption] != optionTargetMAC || !bytes.Equal(got, ownMAC[:]) {
+		t.Errorf("the kernel redirects the client to %v, want %v", got, net.HardwareAddr(ownMAC[:]))
 	}
 }

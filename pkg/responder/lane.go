@@ -218,7 +218,9 @@ func (l *lane) quiesce() {
 
 // announceAddr sends the gratuitous frames of addr and returns how many it sent.
 func (l *lane) announceAddr(addr netip.Addr, entry Entry) (int, error) {
-	n, err := l.sendAll(l.announce(l.ifi.MAC, addr))
+	frames := l.announce(l.ifi.MAC, addr)
+	l.tellKernel(frames) // first: as soon as clients have heard, it may redirect them
+	n, err := l.sendAll(frames)
 	entry.Counter.Announcements.Add(uint64(n))
 	if err != nil {
 		return n, fmt.Errorf("announce %s: %w", addr, err)
@@ -234,6 +236,20 @@ func (l *lane) probeAddr(addr netip.Addr, _ Entry) (int, error) {
 		return n, fmt.Errorf("probe for %s: %w", addr, err)
 	}
 	return n, nil
+}
+
+// tellKernel tells this node's kernel what frames announce. There is not much to do about it if that fails.
+func (l *lane) tellKernel(frames [][]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return
+	}
+	for _, frame := range frames {
+		if err := l.conn.tellKernel(frame); err != nil {
+			l.log.Debug("the node's own kernel was not told", "error", err)
+		}
+	}
 }
 
 // sendAll sends frames and returns how many it sent.

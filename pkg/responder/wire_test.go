@@ -137,6 +137,8 @@ func (c *fakeConn) read(b []byte) (int, error) {
 	}
 }
 
+func (c *fakeConn) tellKernel([]byte) error { return nil }
+
 func (c *fakeConn) answer(frame []byte) error {
 	if c.wire.sent != nil {
 		c.wire.sent(frame)
