@@ -9,13 +9,18 @@ cd "$(dirname "$0")/.."
 lab=${LAB_PROGRAM:-bin/lab}
 logs=${E2E_LOGS:-bin/$LAB_NAME-logs}
 
-# save_logs keeps what the lab's processes wrote, which goes with the lab.
+# save_logs keeps what the lab's processes and pods wrote, which goes with the lab.
 save_logs() {
   local dir
   dir=$("$lab" status --name "$LAB_NAME" --json | sed -n 's/.*"dir": *"\([^"]*\)".*/\1/p' | head -n 1) || return 0
   [[ -n $dir && -d $dir/logs ]] || return 0
   rm -rf "$logs"
   cp -r "$dir/logs" "$logs"
+  mkdir "$logs/pods"
+  local node
+  for node in /var/lib/invar-lab/"$LAB_NAME"/node*; do
+    cp -r "$node/var/log/pods/." "$logs/pods" || true # it may have had none
+  done
   echo "the lab's logs are in $logs" >&2
 }
 
