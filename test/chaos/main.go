@@ -64,7 +64,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err = rig.Run(ctx, *lab, func(ctx context.Context, c *cluster.Cluster) error {
+	err = rig.Run(ctx, *lab, defaultPool, func(ctx context.Context, c *cluster.Cluster) error {
 		h, err := run(ctx, c, draw(seed, length, nodeNames, *clock))
 		if h != nil { // also what led to a run that could not go on
 			err = errors.Join(err, conclude(ctx, c, h, result{Minutes: *minutes, Seed: seed}, *always))

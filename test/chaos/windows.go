@@ -13,8 +13,9 @@ const (
 	// members that are cautious after what has just happened; settle in the simulation.
 	hung = 5 * time.Second
 	// minority is the same in a part of the LAN that has no more than half of the nodes: it has to find out that it is not the
-	// one that is cut off.
-	minority = 5 * time.Second
+	// one that is cut off. Its heartbeats find that out of one member after the other, ever more slowly, and the controller is one:
+	// 7 s if three are gone.
+	minority = 7500 * time.Millisecond
 	// rejoin bounds the silence of a speaker that doubts what it knows: two seconds to reach a peer, and the fence.
 	rejoin = 2500 * time.Millisecond
 	// overlap bounds the time in which two nodes answer at a planned move, and reunion after a node or a part of the LAN has

@@ -52,7 +52,7 @@ func run(ctx context.Context, rounds int, names string) error {
 	if err != nil {
 		return err
 	}
-	return rig.Run(ctx, labName, func(ctx context.Context, c *cluster.Cluster) error {
+	return rig.Run(ctx, labName, rig.ManyAddresses, func(ctx context.Context, c *cluster.Cluster) error {
 		b := &bench{Cluster: c}
 		if err := b.prepare(ctx); err != nil {
 			return err

@@ -114,7 +114,7 @@ func (o *options) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, restore()) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %s", patience))
 	defer cancel()
-	return rig.Run(ctx, labName, func(ctx context.Context, c *cluster.Cluster) (err error) {
+	return rig.Run(ctx, labName, rig.ManyAddresses, func(ctx context.Context, c *cluster.Cluster) (err error) {
 		f, err := newFleet(ctx, c, *o)
 		if err != nil {
 			return err

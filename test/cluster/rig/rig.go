@@ -18,8 +18,12 @@ import (
 // Namespace is made for the Services of a benchmark.
 const Namespace = "bench"
 
-// objects are what a benchmark needs beside Invar itself.
-const objects = `
+// ManyAddresses are the 65,536 addresses that are given to benchmarks.
+const ManyAddresses = "10.50.0.0/16"
+
+// objects are what is needed beside Invar itself. The addresses are separated by commas.
+func objects(addresses string) string {
+	return `
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -30,18 +34,18 @@ data:
     address-pools:
     - name: default
       protocol: layer2
-      addresses:
-      - 10.50.0.0/16
+      addresses: [` + addresses + `]
 ---
 apiVersion: v1
 kind: Namespace
 metadata:
   name: ` + Namespace + `
 `
+}
 
-// Run brings a lab of the given name up, with Invar and a pool of 65,536 addresses, calls measure, and takes the lab down in any
-// case. It works in the top folder of the repository, where bin/lab and bin/invar-image.tar must be.
-func Run(ctx context.Context, name string, measure func(context.Context, *cluster.Cluster) error) (err error) {
+// Run brings a lab of the given name up, with Invar and a pool of the addresses, which are separated by commas, calls measure, and takes
+// the lab down in any case. It works in the top folder of the repository, where bin/lab and bin/invar-image.tar must be.
+func Run(ctx context.Context, name, addresses string, measure func(context.Context, *cluster.Cluster) error) (err error) {
 	// What an earlier run that was killed left behind would spoil the figures.
 	if err := lab(ctx, name, "down"); err != nil {
 		return err
@@ -54,7 +58,7 @@ func Run(ctx context.Context, name string, measure func(context.Context, *cluste
 	if err != nil {
 		return err
 	}
-	if err := install(ctx, c); err != nil {
+	if err := install(ctx, c, addresses); err != nil {
 		return err
 	}
 	return measure(ctx, c)
@@ -67,7 +71,7 @@ func Measure[T any](ctx context.Context, name string, n int,
 	if err := checkServices(n); err != nil {
 		return result, err
 	}
-	err = Run(ctx, name, func(ctx context.Context, c *cluster.Cluster) (err error) {
+	err = Run(ctx, name, ManyAddresses, func(ctx context.Context, c *cluster.Cluster) (err error) {
 		result, err = measure(ctx, c, n)
 		return err
 	})
@@ -85,11 +89,11 @@ func lab(ctx context.Context, name, command string, args ...string) error {
 	return nil
 }
 
-func install(ctx context.Context, c *cluster.Cluster) error {
+func install(ctx context.Context, c *cluster.Cluster, addresses string) error {
 	if err := c.Apply(ctx, "manifests/invar.yaml"); err != nil {
 		return err
 	}
-	if err := c.ApplyText(ctx, objects); err != nil {
+	if err := c.ApplyText(ctx, objects(addresses)); err != nil {
 		return err
 	}
 	for _, what := range []string{"deployment/controller", "daemonset/speaker"} {
