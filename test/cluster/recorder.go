@@ -42,6 +42,7 @@ type Recorder struct {
 	file  *os.File
 	ports map[int]string // hosts, by index of their port
 	ended chan struct{}
+	last  time.Time // when the frame came that was read last; read's own
 
 	mu     sync.Mutex
 	frames []Frame
@@ -161,13 +162,22 @@ func (r *Recorder) note(data, control []byte, from unix.Sockaddr) error {
 	if !ok {
 		return nil // anybody may send anything
 	}
-	// The stamp is of the wall clock, which may be set. Its age is taken off a monotonic time instead.
-	now := time.Now()
-	f.At, f.Port = now.Add(-max(0, now.Round(0).Sub(stamp))), port
+	f.At, f.Port = dated(stamp, time.Now(), r.last), port
+	r.last = f.At
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frames = append(r.frames, f)
 	return nil
+}
+
+// dated returns when a frame came by the monotonic clock that is read now. The stamp is of the wall clock, which may be set, so its age
+// counts. That is wrong if the clock was set in the meantime; but frames are read in the order in which they come.
+func dated(stamp, now, last time.Time) time.Time {
+	at := now.Add(-max(0, now.Round(0).Sub(stamp)))
+	if at.Before(last) {
+		return last
+	}
+	return at
 }
 
 // parseFrame reads an ARP frame, a neighbour solicitation or a neighbour advertisement.

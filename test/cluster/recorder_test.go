@@ -130,3 +130,21 @@ func checkFrames(t *testing.T, frames []Frame, begin time.Time, asker, node MAC)
 		}
 	}
 }
+
+func TestDated(t *testing.T) {
+	last := time.Now()
+	now := last.Add(100 * time.Millisecond)
+	for _, tt := range []struct {
+		name  string
+		stamp time.Duration // after last
+		want  time.Duration
+	}{
+		{"waited for a while", 60 * time.Millisecond, 60 * time.Millisecond},
+		{"clock was set forward", -3 * time.Second, 0},
+		{"clock was set back", 3 * time.Second, 100 * time.Millisecond},
+	} {
+		if got := dated(last.Round(0).Add(tt.stamp), now, last); got.Sub(last) != tt.want {
+			t.Errorf("%s: came %s after the one before, want %s", tt.name, got.Sub(last), tt.want)
+		}
+	}
+}
