@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -300,6 +301,24 @@ func TestCapabilities(t *testing.T) {
 			group := netip.AddrFrom16(solicitedNode(vip6.As16()))
 			return errors.Join(c.join(group), c.setFilter(filter), c.send(defence().bytes(t)), c.leave(group))
 		})
+	}
+}
+
+// TestKernelHearsFirst: clients that have heard of a move may be redirected right away.
+func TestKernelHearsFirst(t *testing.T) {
+	w := newFakeWire(t)
+	var order []string
+	w.told = func(frame []byte) { order = append(order, fmt.Sprintf("told %x", frame)) }
+	w.sent = func(frame []byte) { order = append(order, fmt.Sprintf("sent %x", frame)) }
+	r := Open(w.config())
+	defer r.Close()
+	r.Set(hold(vip6))
+	if _, err := r.Announce(vip6); err != nil {
+		t.Fatal(err)
+	}
+	frame := announceNDP(ownMAC, vip6)[0]
+	if diff := cmp.Diff([]string{fmt.Sprintf("told %x", frame), fmt.Sprintf("sent %x", frame)}, order); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

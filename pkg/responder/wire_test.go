@@ -44,8 +44,8 @@ type fakeWire struct {
 	mu    sync.Mutex
 	conns map[uint16]*fakeConn
 	fail  error // what opening returns
-	// sent is called before a frame is passed on, if set.
-	sent func(frame []byte)
+	// sent is called before a frame is passed on, if set, and told with what the kernel is told.
+	sent, told func(frame []byte)
 	// filterLen bounds the length of a filter, as the kernel's memory does; 0: no bound.
 	filterLen int
 	// filterErr is what replacing a filter returns, once.
@@ -137,7 +137,12 @@ func (c *fakeConn) read(b []byte) (int, error) {
 	}
 }
 
-func (c *fakeConn) tellKernel([]byte) error { return nil }
+func (c *fakeConn) tellKernel(frame []byte) error {
+	if c.wire.told != nil {
+		c.wire.told(frame)
+	}
+	return nil
+}
 
 func (c *fakeConn) answer(frame []byte) error {
 	if c.wire.sent != nil {
