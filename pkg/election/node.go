@@ -126,6 +126,7 @@ type Node struct {
 	stalled bool      // there was a pause
 	able    bool      // as seen last
 	alone   bool      // as seen last
+	company bool      // another node lived, as seen last
 	deaf    bool      // it was, and has not heard anybody since
 	silent  time.Time // until then it answers for nothing
 	modest  time.Time // until then it claims nothing
@@ -257,12 +258,13 @@ func (n *Node) doubt(v View) (d Doubt) {
 	switch {
 	case v.Able && !n.able:
 		d = DoubtLink
-	case v.Alone && !n.alone && !v.Deaf: // if deaf, the wire says the same: nothing to doubt
+	case v.Alone && !n.alone && !v.Deaf && n.company: // otherwise the wire says, or has said, the same: nothing to doubt
 		d = DoubtAlone
 	case !v.Alone && n.alone, v.Hears && n.deaf:
 		d = DoubtReturn
 	}
 	n.able, n.alone, n.deaf = v.Able, v.Alone, v.Deaf || n.deaf && !v.Hears
+	n.company = len(v.Live) > 1 || len(v.Live) == 1 && !v.Live[n.name]
 	return d
 }
 

@@ -332,6 +332,22 @@ func TestNodeAloneThatHears(t *testing.T) {
 	wantDecision(t, "after the fence", w.decide(), election.Decision{Hold: vips(vip)})
 }
 
+// TestNodeLosesTheDead is about a node whose last peers were dead on the wire before the heartbeats say so: it doubts nothing, whether
+// their kernels answer, as after a process that has ended, or not.
+func TestNodeLosesTheDead(t *testing.T) {
+	w := start(vip, other)
+	w.Known = 3
+	w.claim(vip, "node1", 1)
+	w.claim(other, "node2", 1)
+	w.Hears = true
+	w.decide()
+	w.Live = map[string]bool{"node1": true}
+	w.want(nodes[:1], vip, other)
+	w.decide()
+	w.Alone = true
+	wantDecision(t, "alone", w.decide(), election.Decision{Hold: vips(vip, other)})
+}
+
 // TestNodeAfterAStall is about a pause that is too short for a doubt: the wire watch may have replaced this node meanwhile.
 func TestNodeAfterAStall(t *testing.T) {
 	w := start(vip, other)

@@ -2,7 +2,6 @@ package membership
 
 import (
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"time"
 
@@ -74,8 +73,7 @@ func (e events) NotifyLeave(n *memberlist.Node) {
 // letDeny gives a member that is said to be dead the time to show that it is not. Then it stays, and the gossip brings its denial, a
 // NotifyJoin: it hears there what is said of it, and sooner from those few that tell it.
 func (m *Members) letDeny(n *memberlist.Node) {
-	addr, _ := netip.AddrFromSlice(n.Addr)
-	at := netip.AddrPortFrom(addr.Unmap(), n.Port)
+	at := netip.AddrPortFrom(addrOf(n), n.Port)
 	join := func() { _, _ = m.Join([]netip.AddrPort{at}) }
 	if rand.N(max(1, m.numMembers())) < Accusers {
 		go join()
@@ -99,11 +97,9 @@ func (m *Members) letDeny(n *memberlist.Node) {
 // answers reports whether a member answers within denyWait.
 func (m *Members) answers(node string, at netip.AddrPort) bool {
 	for range denyWait / denyAsk {
-		begin := time.Now()
-		if _, err := m.list.Ping(node, net.UDPAddrFromAddrPort(at)); err == nil {
+		if m.ask(node, at, denyAsk) {
 			return true
 		}
-		m.pause(denyAsk - time.Since(begin)) // it could not be sent
 	}
 	return false
 }
@@ -127,6 +123,7 @@ func (m *Members) isDying(node string) bool {
 
 // drop forgets a member.
 func (m *Members) drop(n *memberlist.Node, meta Meta) {
+	m.roll.forget(addrOf(n))
 	m.mu.Lock()
 	if !meta.Observer {
 		m.lost = !meta.Draining
@@ -149,6 +146,7 @@ func (e events) NotifyUpdate(n *memberlist.Node) {
 // to read.
 func (e events) note(n *memberlist.Node) *memberlist.Node {
 	c := *n
+	e.m.roll.forget(addrOf(n))
 	e.m.mu.Lock()
 	defer e.m.mu.Unlock()
 	delete(e.m.dying, n.Name)

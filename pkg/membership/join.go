@@ -43,9 +43,8 @@ func (m *Members) Join(addrs []netip.AddrPort) (int, error) {
 // split tells those of addrs where members are from those where none is.
 func (m *Members) split(addrs []netip.AddrPort) (members, missing []netip.AddrPort) {
 	known := map[netip.AddrPort]bool{}
-	for _, n := range m.live() {
-		addr, _ := netip.AddrFromSlice(n.Addr)
-		known[netip.AddrPortFrom(addr.Unmap(), n.Port)] = true
+	for _, p := range m.Peers() {
+		known[p.addrPort()] = true
 	}
 	for _, a := range addrs {
 		if known[a] {

@@ -63,6 +63,7 @@ type Members struct {
 	keys          *keys
 	transport     *transport
 	attendance    *attendance
+	roll          roll
 	stopAttending context.CancelFunc
 
 	mu       sync.Mutex // guards the fields below; never held while calling memberlist
@@ -100,8 +101,9 @@ func Start(cfg Config) (*Members, error) {
 		return nil, fmt.Errorf("start memberlist: %w", err)
 	}
 	m.ledger.Receive(cfg.Claims)
+	m.roll.onBack = m.welcome
 	c := m.profile()
-	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, cfg.Logger); err == nil {
+	if m.transport, err = newTransport(cfg.BindAddr, cfg.Port, cfg.Logger, m.roll.sign); err == nil {
 		c.Transport = m.transport
 		c.BindPort, c.AdvertisePort = m.transport.port(), m.transport.port()
 		m.list, err = memberlist.Create(c)
@@ -193,8 +195,7 @@ func (m *Members) numMembers() int { return m.running().NumMembers() }
 // Addr returns the address and port that this speaker listens on.
 func (m *Members) Addr() netip.AddrPort {
 	n := m.list.LocalNode()
-	addr, _ := netip.AddrFromSlice(n.Addr)
-	return netip.AddrPortFrom(addr.Unmap(), n.Port)
+	return netip.AddrPortFrom(addrOf(n), n.Port)
 }
 
 // Peers returns the live members, this speaker included, sorted by name.
@@ -203,11 +204,18 @@ func (m *Members) Peers() []Peer {
 	defer m.mu.Unlock()
 	var peers []Peer
 	for _, n := range m.members {
-		addr, _ := netip.AddrFromSlice(n.Addr)
-		peers = append(peers, Peer{Name: n.Name, Addr: addr.Unmap(), Port: n.Port, Meta: m.metaOf(n)})
+		if addr := addrOf(n); !m.roll.isGone(addr) {
+			peers = append(peers, Peer{Name: n.Name, Addr: addr, Port: n.Port, Meta: m.metaOf(n)})
+		}
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers
+}
+
+// addrOf returns the address of a member.
+func addrOf(n *memberlist.Node) netip.Addr {
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return addr.Unmap()
 }
 
 // live returns the live members. What they point to doesn't change.
@@ -231,16 +239,21 @@ func (m *Members) metaOf(n *memberlist.Node) Meta {
 }
 
 // Alone reports whether no peer is in sight and the last one that was did not take its leave: either it is gone or this
-// speaker is cut off, which from here look the same. Observers don't count.
+// speaker is cut off, which from here look the same. Peers that are gone by [Members.CallRoll] are not in sight. Observers don't count.
 func (m *Members) Alone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	lost := m.lost
 	for _, n := range m.members {
-		if n.Name != m.cfg.Node && !m.metaOf(n).Observer {
+		switch {
+		case n.Name == m.cfg.Node || m.metaOf(n).Observer:
+		case m.roll.isGone(addrOf(n)):
+			lost = true
+		default:
 			return false
 		}
 	}
-	return m.lost
+	return lost
 }
 
 // SetMeta tells the peers what has changed about this speaker. It does not wait for them.
@@ -463,10 +476,9 @@ func (m *Members) compare(of digest) {
 	if peer == nil || of.sum == own.sum || of.node < own.node || m.comparing.Swap(true) {
 		return
 	}
-	addr, _ := netip.AddrFromSlice(peer.Addr)
 	go func() {
 		defer m.comparing.Store(false)
-		if _, err := m.Join([]netip.AddrPort{netip.AddrPortFrom(addr.Unmap(), peer.Port)}); err != nil {
+		if _, err := m.Join([]netip.AddrPort{netip.AddrPortFrom(addrOf(peer), peer.Port)}); err != nil {
 			m.cfg.Logger.Debug("peer that knows something else is not reached", "node", of.node, "err", err)
 		}
 	}()

@@ -28,9 +28,14 @@ type speaker struct {
 
 func start(t *testing.T, node string, key []byte) *speaker {
 	t.Helper()
+	return startAt(t, "127.0.0.1", node, key)
+}
+
+func startAt(t *testing.T, addr, node string, key []byte) *speaker {
+	t.Helper()
 	s := &speaker{changed: make(chan struct{}, 1)}
 	m, err := Start(Config{
-		Node: node, BindAddr: netip.MustParseAddr("127.0.0.1"), Key: key,
+		Node: node, BindAddr: netip.MustParseAddr(addr), Key: key,
 		Logger: slog.New(slog.DiscardHandler),
 		OnChange: func() {
 			select {

@@ -187,7 +187,7 @@ func TestPresenceOfOneHost(t *testing.T) {
 
 // TestDialFromBindAddress: a node with several addresses speaks from the one by which the peers know it.
 func TestDialFromBindAddress(t *testing.T) {
-	tr, err := newTransport(netip.MustParseAddr("127.0.0.4"), 0, slog.New(slog.DiscardHandler))
+	tr, err := newTransport(netip.MustParseAddr("127.0.0.4"), 0, slog.New(slog.DiscardHandler), func(netip.Addr) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestDialFromBindAddress(t *testing.T) {
 // TestVisitorsOfOneHost has one host open connections that are no speaker's and don't end by themselves. It gets no more places
 // than it may have, a peer at another address still finds room, and a place that was left is another's.
 func TestVisitorsOfOneHost(t *testing.T) {
-	tr, err := newTransport(netip.MustParseAddr("127.0.0.1"), 0, slog.New(slog.DiscardHandler))
+	tr, err := newTransport(netip.MustParseAddr("127.0.0.1"), 0, slog.New(slog.DiscardHandler), func(netip.Addr) {})
 	if err != nil {
 		t.Fatal(err)
 	}

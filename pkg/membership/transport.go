@@ -38,6 +38,7 @@ const (
 // garbage of a speaker at rest, and would not know the connections of presence.
 type transport struct {
 	logger  *slog.Logger
+	sign    func(from netip.Addr) // called for each packet and each connection
 	tcp     *net.TCPListener
 	udp     *datagrams
 	packets chan *memberlist.Packet
@@ -53,9 +54,9 @@ type transport struct {
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
 // newTransport listens. If no port is given it takes one that is free for both TCP and UDP, which may need some attempts.
-func newTransport(addr netip.Addr, port int, logger *slog.Logger) (t *transport, err error) {
+func newTransport(addr netip.Addr, port int, logger *slog.Logger, sign func(netip.Addr)) (t *transport, err error) {
 	for range 10 {
-		if t, err = listen(addr, port, logger); err == nil || port != 0 {
+		if t, err = listen(addr, port, logger, sign); err == nil || port != 0 {
 			break
 		}
 	}
@@ -68,7 +69,7 @@ func newTransport(addr netip.Addr, port int, logger *slog.Logger) (t *transport,
 	return t, nil
 }
 
-func listen(addr netip.Addr, port int, logger *slog.Logger) (*transport, error) {
+func listen(addr netip.Addr, port int, logger *slog.Logger, sign func(netip.Addr)) (*transport, error) {
 	at := netip.AddrPortFrom(addr, uint16(port))
 	tcp, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 	if err != nil {
@@ -84,7 +85,7 @@ func listen(addr netip.Addr, port int, logger *slog.Logger) (*transport, error) 
 		return nil, errors.Join(err, udp.Close(), tcp.Close())
 	}
 	return &transport{
-		logger: logger, tcp: tcp, udp: packets, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
+		logger: logger, sign: sign, tcp: tcp, udp: packets, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 		done: make(chan struct{}), present: map[net.Conn]bool{}, visiting: map[net.Conn]bool{},
 	}, nil
 }
@@ -121,7 +122,11 @@ func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, e
 // dial connects from the address that it listens on: by that the peers know this node, and that counts which come from it.
 func (t *transport) dial(ctx context.Context, addr string, timeout time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: t.tcp.Addr().(*net.TCPAddr).IP}}
-	return dialer.DialContext(ctx, "tcp", addr)
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err == nil {
+		t.sign(hostOf(conn))
+	}
+	return conn, err
 }
 
 // DialTimeout implements [memberlist.Transport].
@@ -174,6 +179,7 @@ func (t *transport) readPackets() {
 		case n == 0:
 			continue
 		}
+		t.sign(from.Addr())
 		p := &memberlist.Packet{Buf: bytes.Clone(buf[:n]), From: net.UDPAddrFromAddrPort(from), Timestamp: now}
 		select {
 		case t.packets <- p:
@@ -199,6 +205,7 @@ func (t *transport) acceptStreams() {
 			}
 			continue
 		}
+		t.sign(hostOf(conn))
 		if !t.admit(t.visiting, conn) {
 			_ = conn.Close()
 			continue

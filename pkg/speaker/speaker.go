@@ -82,6 +82,7 @@ type Speaker struct {
 	announcer *layer2.Announcer
 	members   *membership.Members
 	watch     *watch
+	roll      roll
 	deadman   *deadman
 	observing sync.Mutex            // guards toReport, and is held while a report is made
 	toReport  []membership.Conflict // what peers and controller are to hear
@@ -212,6 +213,7 @@ func (s *Speaker) work(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("keep watch: %w", err)
 	}
+	s.roll.call, s.roll.onNews = s.members.CallRoll, s.kick
 	s.deadman.arm(time.Now())
 	var watching, helpers sync.WaitGroup
 	watched, stop := context.WithCancel(context.WithoutCancel(ctx)) // until nothing is answered any more

@@ -33,6 +33,7 @@ type target struct {
 	new    int           // answers that were collected last
 	mute   bool          // its kernel does not answer any more
 	silent bool          // it is mute, or its speaker has ended
+	absent bool          // it has not answered the last roll call
 	since  time.Time     // of silent
 	took   time.Duration // to find that out
 }
@@ -50,8 +51,8 @@ func newWatch() *watch {
 	return w
 }
 
-// set replaces the nodes to watch. What is known of those that stay is kept.
-func (w *watch) set(peers []membership.Peer) {
+// set replaces the nodes to watch. What is known of those that stay is kept. absent are nodes that have not answered the last roll call.
+func (w *watch) set(peers []membership.Peer, absent []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	targets := make(map[string]*target, len(peers))
@@ -61,7 +62,7 @@ func (w *watch) set(peers []membership.Peer) {
 		if t == nil || t.Addr != p.Addr {
 			t = &target{}
 		}
-		t.Peer = p
+		t.Peer, t.absent = p, slices.Contains(absent, p.Name)
 		targets[p.Name], w.byAddr[p.Addr] = t, t
 	}
 	w.targets = targets
@@ -192,12 +193,13 @@ func (w *watch) pause(now time.Time) time.Duration {
 	return w.pulse.Pause(now)
 }
 
-// silent returns the nodes that are silent, sorted.
+// silent returns the nodes that are silent, sorted: also those that have never answered on the wire, if they don't answer by any other
+// way either. Who is watched anew, after a LAN has fallen apart, may be one of these.
 func (w *watch) silent() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(w.targets)) {
-		if w.targets[name].silent {
+		if t := w.targets[name]; t.silent || !t.heard && t.absent {
 			names = append(names, name)
 		}
 	}
@@ -362,7 +364,8 @@ func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, b
 	for _, name := range election.Targets(s.cfg.Node, names) {
 		targets = append(targets, byName[name])
 	}
-	s.watch.set(targets)
+	absent := s.members.Absent()
+	s.watch.set(targets, absent)
 	s.watch.seek(s.missing(members), time.Now())
 	s.observe() // one that is no target any more is not to be called silent
 	if s.lonely = len(ready) > 1; s.lonely {
@@ -379,6 +382,31 @@ func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, b
 	for node, o := range s.members.Reports() {
 		reports[node] = o.Silent
 	}
-	silent := election.Silent(s.cfg.Node, names, reports)
+	heard := maps.Clone(reports) // the absent ones have no voice, as those whom this node finds silent
+	heard[s.cfg.Node] = slices.Concat(reports[s.cfg.Node], absent)
+	silent := election.Silent(s.cfg.Node, names, heard)
+	for _, node := range absent {
+		delete(reports, node)
+	}
+	deaf, _ := s.watch.hears()
+	s.roll.note(deaf || inQuestion(s.cfg.Node, names, reports, silent))
 	return slices.DeleteFunc(slices.Clone(members), func(p membership.Peer) bool { return silent[p.Name] || p.Meta.Observer }), false
+}
+
+// rollForOthers is how large a cluster may be in which a speaker calls the roll on the word of another: all do so then, and each asks
+// all.
+const rollForOthers = 32
+
+// inQuestion reports whether a node is silent by the word of a live one, of node itself if there are many, and not by that of enough.
+// So it is if those who could say so are in another part of the LAN.
+func inQuestion(node string, nodes []string, reports map[string][]string, silent map[string]bool) bool {
+	for from, says := range reports {
+		if silent[from] || from != node && len(nodes) > rollForOthers {
+			continue
+		}
+		if slices.ContainsFunc(says, func(n string) bool { return !silent[n] && slices.Contains(nodes, n) }) {
+			return true
+		}
+	}
+	return false
 }

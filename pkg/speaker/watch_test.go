@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -78,12 +79,12 @@ func TestWatch(t *testing.T) {
 	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
 	three := membership.Peer{Name: "node3", Addr: addr("192.168.1.13")}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
-	l.set([]membership.Peer{two, three})
+	l.set([]membership.Peer{two, three}, nil)
 	if c := l.pass(time.Second); len(c.fell)+len(c.back) > 0 {
 		t.Errorf("news though all answer: %+v", c)
 	}
 	l.mute[two.Addr] = true
-	fell := l.pass(200 * time.Millisecond).fell
+	fell := l.pass(250 * time.Millisecond).fell
 	if diff := cmp.Diff([]fall{{"node2", 120 * time.Millisecond}}, fell, cmp.AllowUnexported(fall{})); diff != "" {
 		t.Errorf("node2 is mute (-want +got):\n%s", diff)
 	}
@@ -92,15 +93,15 @@ func TestWatch(t *testing.T) {
 		t.Error("not only node2 is silent since some time")
 	}
 	l.wantSilent(t, "node2 is mute", false, "node2")
-	l.set([]membership.Peer{two, three}) // nothing is forgotten
+	l.set([]membership.Peer{two, three}, nil) // nothing is forgotten
 	l.wantSilent(t, "set again", false, "node2")
 
 	l.mute[three.Addr] = true
-	l.pass(200 * time.Millisecond)
+	l.pass(250 * time.Millisecond)
 	l.wantSilent(t, "both are mute", true, "node2", "node3")
 
 	clear(l.mute)
-	c := l.pass(200 * time.Millisecond)
+	c := l.pass(250 * time.Millisecond)
 	if diff := cmp.Diff(2, len(c.back)); diff != "" {
 		t.Errorf("back are %v", c.back)
 	}
@@ -114,15 +115,70 @@ func TestWatch(t *testing.T) {
 	l.ended["node3"] = true
 	l.pass(election.ProbeInterval)
 	l.wantSilent(t, "node3's process has ended", false, "node3")
-	l.set([]membership.Peer{two})
+	l.set([]membership.Peer{two}, nil)
 	l.wantSilent(t, "node3 is no target any more", false)
+}
+
+// TestWatchOfAbsentOnes: who has never answered on the wire is silent once it has not answered a roll call.
+func TestWatchOfAbsentOnes(t *testing.T) {
+	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
+	three := membership.Peer{Name: "node3", Addr: addr("192.168.1.13")}
+	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{two.Addr: true}, ended: map[string]bool{}}
+	for _, tc := range []struct {
+		name         string
+		absent, want []string
+	}{
+		{name: "all answer the roll call"},
+		{name: "nobody does", absent: []string{"node2", "node3", "node4"}, want: []string{"node2"}}, // node3 answers on the wire
+		{name: "all do again"},
+	} {
+		l.set([]membership.Peer{two, three}, tc.absent)
+		l.pass(time.Second)
+		if diff := cmp.Diff(tc.want, l.silent()); diff != "" {
+			t.Errorf("%s: silent (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+func TestInQuestion(t *testing.T) {
+	few := []string{"node1", "node2", "node3", "node4"}
+	many := slices.Clone(few)
+	for i := range rollForOthers {
+		many = append(many, fmt.Sprintf("other%d", i))
+	}
+	type says map[string][]string
+	for _, tc := range []struct {
+		name    string
+		nodes   []string
+		reports says
+		silent  []string
+		want    bool
+	}{
+		{name: "nobody is silent", nodes: few, reports: says{"node1": nil, "node2": nil}},
+		{name: "by the word of enough", nodes: few, reports: says{"node1": {"node3"}, "node2": {"node3"}}, silent: []string{"node3"}},
+		{name: "by that of this one", nodes: few, reports: says{"node1": {"node3"}, "node2": nil}, want: true},
+		{name: "by that of another", nodes: few, reports: says{"node2": {"node3"}}, want: true},
+		{name: "by that of another of two", nodes: few, reports: says{"node2": {"node3", "node4"}}, silent: []string{"node3"}, want: true},
+		{name: "by that of one that is silent itself", nodes: few, reports: says{"node3": {"node1"}}, silent: []string{"node3"}},
+		{name: "it is no member", nodes: few, reports: says{"node2": {"node9"}}},
+		{name: "by that of another of many", nodes: many, reports: says{"node2": {"node3"}}},
+		{name: "by that of this one of many", nodes: many, reports: says{"node1": {"node3"}}, want: true},
+	} {
+		silent := map[string]bool{}
+		for _, n := range tc.silent {
+			silent[n] = true
+		}
+		if got := inQuestion("node1", tc.nodes, tc.reports, silent); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
 }
 
 // TestWatchAllocates: with nothing new a tick makes no garbage, as there are a million of them in a day.
 func TestWatchAllocates(t *testing.T) {
 	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
-	l.set([]membership.Peer{two})
+	l.set([]membership.Peer{two}, nil)
 	l.pass(time.Second)
 	ended := func(membership.Peer) bool { return false }
 	if n := testing.AllocsPerRun(1000, func() { l.next = l.watch.tick(l.next, l, ended).next }); n > 0 {
@@ -134,7 +190,7 @@ func TestWatchAllocates(t *testing.T) {
 func TestWatchAfterAPause(t *testing.T) {
 	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
-	l.set([]membership.Peer{two})
+	l.set([]membership.Peer{two}, nil)
 	l.pass(time.Second)
 	l.mute[two.Addr] = true
 	l.pass(2 * election.ProbeInterval)
@@ -162,7 +218,7 @@ func TestWatchSeeks(t *testing.T) {
 		netip.AddrPortFrom(two.Addr, two.Port), netip.AddrPortFrom(addr("192.168.1.13"), membership.DefaultPort),
 	}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
-	l.set([]membership.Peer{two})
+	l.set([]membership.Peer{two}, nil)
 	l.seek(sought, l.now)
 	met := func(d time.Duration) map[netip.AddrPort]int {
 		n := map[netip.AddrPort]int{}
@@ -200,7 +256,7 @@ func TestWatchSeeks(t *testing.T) {
 func TestWatchWithoutLink(t *testing.T) {
 	two := membership.Peer{Name: "node2", Addr: addr("192.168.1.12")}
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{}, ended: map[string]bool{}}
-	l.set([]membership.Peer{two})
+	l.set([]membership.Peer{two}, nil)
 	l.pass(time.Second)
 	l.mute[two.Addr] = true
 	l.tick() // a question that stays open

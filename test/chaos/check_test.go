@@ -143,7 +143,7 @@ func TestCheck(t *testing.T) {
 			s.holders = []holding{
 				{node: "node1", to: 20_000},
 				{node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
-				{node: "node3", from: 24_000, to: 30_000, observer: cluster.Client},
+				{node: "node3", from: 22_500, to: 30_000, observer: cluster.Client},
 				{node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
 			}
 		}, nil},

@@ -83,8 +83,8 @@
 //
 //	a node or a speaker is lost        1 s without an answer from the fault on, for the addresses that the node held; one holder
 //	                                   from then on, while the fault lasts                                                   failover
-//	a speaker stands still             5 s: heartbeats alone notice it                                                       hung
-//	partition                          1 s for the addresses of the other part where most of the nodes are; 7.5 s elsewhere  minority
+//	a speaker stands still             7 s: heartbeats alone notice it                                                       hung
+//	partition                          1 s for the addresses of the other part where most of the nodes are; 3 s elsewhere    minority
 //	they are back                      2.5 s of silence of who doubts what it knows; 1 s of two answers                      rejoin, reunion
 //	rollout, exclusion                 no silence; moves and two answers until done
 //	control plane, controller,

@@ -10,12 +10,11 @@ const (
 	// failover bounds the time without a holder when a node or a speaker is lost: the promise of the end-to-end tests.
 	failover = time.Second
 	// hung is the same for a process that stands still while its node answers, which only the heartbeats notice, and settles
-	// members that are cautious after what has just happened; settle in the simulation.
-	hung = 5 * time.Second
-	// minority is the same in a part of the LAN that has no more than half of the nodes: it has to find out that it is not the
-	// one that is cut off. Its heartbeats find that out of one member after the other, ever more slowly, and the controller is one:
-	// 7 s if three are gone.
-	minority = 7500 * time.Millisecond
+	// members that are cautious after what has just happened.
+	hung = 7 * time.Second
+	// minority is the same in a part of the LAN that has no more than half of the nodes: it has to find out, by a roll call, that it is
+	// not the one that is cut off.
+	minority = 3 * time.Second
 	// rejoin bounds the silence of a speaker that doubts what it knows: two seconds to reach a peer, and the fence.
 	rejoin = 2500 * time.Millisecond
 	// overlap bounds the time in which two nodes answer at a planned move, and reunion after a node or a part of the LAN has

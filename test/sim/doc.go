@@ -11,6 +11,7 @@
 //	machine.go     a node: power, cable, its kernel, and the speaker's process, which may be killed or paused
 //	speaker.go     pkg/speaker, with each wait as an event
 //	watch.go       its wire watch, and the presence of pkg/membership
+//	roll.go        roll calls of pkg/speaker and pkg/membership
 //	membership.go  pkg/membership: how claims and reports travel
 //	swim.go        memberlist: probes, suspicion, Lifeguard, refutation, push/pull
 //	gossip.go      its queue of broadcasts

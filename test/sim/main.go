@@ -16,7 +16,7 @@ func main() {
 	seed := flag.Uint64("seed", 0, "tell the course of this schedule and no other; 0: run many")
 	flag.IntVar(&r.schedules, "schedules", 10000, "how many schedules to run")
 	flag.Uint64Var(&r.first, "first", 1, "seed of the first schedule")
-	without := flag.String("without", "", "leave out a measure of the speakers, to see its worth: denial, refresh, direct, background, seek, sightings or all")
+	without := flag.String("without", "", "leave out a measure of the speakers, to see its worth: denial, refresh, direct, background, seek, sightings, rolls or all")
 	grow := flag.Bool("grow", false, "measure instead how the time and the messages of a failover grow with the number of nodes")
 	flag.Parse()
 	profile, ok := measures.without(*without)

@@ -24,6 +24,7 @@ func (p *process) joined(node int) {
 		p.after(0, func() { p.greet(node) })
 	}
 	p.members = p.members.with(node)
+	p.roll.absent = p.roll.absent.without(node)
 	p.kick()
 }
 
@@ -72,6 +73,7 @@ func (p *process) forget(node int, m meta) {
 	p.trace("forgets", nodeName(node))
 	p.lost = !m.draining
 	p.members = p.members.without(node)
+	p.roll.absent = p.roll.absent.without(node)
 	if node != p.id {
 		p.reports[node] = report{}
 	}
@@ -79,7 +81,9 @@ func (p *process) forget(node int, m meta) {
 }
 
 // alone is membership.Alone.
-func (p *process) alone() bool { return p.members.without(p.id).empty() && p.lost }
+func (p *process) alone() bool {
+	return p.peers().without(p.id).empty() && (p.lost || p.roll.gone && !p.roll.absent.empty())
+}
 
 // greet tells a member what this process holds and observes.
 func (p *process) greet(node int) {

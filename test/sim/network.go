@@ -67,7 +67,7 @@ func (n *network) datagram(from, to int, deliver func(*process)) {
 		}
 		n.after(n.delay(), func() {
 			if p := n.machines[to].process; p != nil && n.reaches(from, to) {
-				p.run(func() { deliver(p) })
+				p.run(func() { p.roll.sign(from); deliver(p) })
 			}
 		})
 	}
@@ -77,7 +77,7 @@ func (n *network) datagram(from, to int, deliver func(*process)) {
 func (n *network) segment(from, to int, deadline time.Duration, deliver func(*process)) {
 	n.retransmit(from, to, deadline, firstRetransmit, func() {
 		if p := n.machines[to].process; p != nil {
-			p.run(func() { deliver(p) })
+			p.run(func() { p.roll.sign(from); deliver(p) })
 		}
 	})
 }

@@ -18,10 +18,12 @@ type profile struct {
 	seek bool
 	// sightings: a speaker that sees an address announced that it holds itself asks that peer.
 	sightings bool
+	// rolls: one that hears nobody on the wire calls the roll of its peers, and does not wait for the heartbeats.
+	rolls bool
 }
 
 // measures are those that the speakers take.
-var measures = profile{denial: 200 * time.Millisecond, refresh: true, direct: true, background: true, seek: true, sightings: true}
+var measures = profile{denial: 200 * time.Millisecond, refresh: true, direct: true, background: true, seek: true, sightings: true, rolls: true}
 
 // without returns the profile without one measure, or none at all.
 func (p profile) without(name string) (profile, bool) {
@@ -39,6 +41,8 @@ func (p profile) without(name string) (profile, bool) {
 		p.seek = false
 	case "sightings":
 		p.sightings = false
+	case "rolls":
+		p.rolls = false
 	case "all":
 		p = profile{}
 	default:

@@ -37,6 +37,7 @@ type process struct {
 	lost    bool     // the last member that went did so without a word
 
 	watch      watch
+	roll       roll
 	attendance map[int]*attendance // by node
 	attendants []*attendance
 
@@ -80,7 +81,7 @@ func (m *machine) prepare(s *simulation) *process {
 	}
 	m.process = p
 	p.reports[m.id] = report{node: m.id, seq: uint64(m.time().UnixNano())}
-	p.watch.p = p
+	p.watch.p, p.roll.p = p, p
 	p.swim = newSwim(p)
 	p.after(p.between(0, election.ProbeInterval), p.watch.tick)
 	return p
@@ -112,7 +113,7 @@ func (p *process) begin() {
 
 // missing returns the other nodes that are no members: Kubernetes lists the speakers of all, dead or alive.
 func (p *process) missing() []int {
-	return all(len(p.machines)).minus(p.members).without(p.id).list()
+	return all(len(p.machines)).minus(p.peers()).without(p.id).list()
 }
 
 // keepJoining joins missing speakers, when something changes and now and then.

@@ -106,7 +106,7 @@ func (w *watch) seek() {
 	}
 	old := w.missing
 	w.missing = map[int]*absence{}
-	for _, node := range p.sim.targets(all(len(p.machines)))[p.id].minus(p.members).list() {
+	for _, node := range p.sim.targets(all(len(p.machines)))[p.id].minus(p.peers()).list() {
 		m := old[node]
 		if m == nil {
 			m = &absence{since: p.now}
@@ -118,7 +118,7 @@ func (w *watch) seek() {
 		m.asked = p.now
 		p.ask(p.id, node, func() {
 			p.run(func() {
-				if !p.members.has(node) {
+				if !p.peers().has(node) {
 					p.exchange(node, func(bool) {})
 				}
 			})
@@ -129,7 +129,7 @@ func (w *watch) seek() {
 func (w *watch) silentNames() []string {
 	var names []string
 	for _, t := range w.targets {
-		if t.silent {
+		if t.silent || !t.heard && w.p.roll.absent.has(t.node) {
 			names = append(names, nodeName(t.node))
 		}
 	}
@@ -149,25 +149,31 @@ func (w *watch) hears() (deaf, hears bool) {
 
 // present returns the members that are not dead on the wire, and sees to it that this node watches whom it should.
 func (p *process) present() nodeSet {
-	watched := p.members
+	watched := p.peers()
 	if watched.without(p.id).empty() { // whether anybody answers is of interest
 		watched = p.sim.ready.with(p.id)
 	}
 	targets := p.sim.targets(watched)[p.id]
 	p.watch.set(targets)
+	p.observe(p.watch.silentNames())
 	p.attend(targets)
 	reports, news := map[string][]string{}, false
-	for _, node := range p.members.list() {
+	for _, node := range p.peers().list() {
 		if r := p.reports[node]; len(r.silent) > 0 {
 			reports[nodeName(node)], news = r.silent, true
 		}
 	}
-	present := p.members
+	present := p.peers()
+	var silent map[string]bool
+	own := p.reports[p.id].silent
 	if news { // otherwise nobody is silent
-		for name := range election.Silent(p.name, watched.names(), reports) {
+		reports[p.name] = append(p.roll.absent.names(), own...)
+		silent = election.Silent(p.name, watched.names(), reports)
+		for name := range silent {
 			present = present.without(p.sim.id(name))
 		}
 	}
+	p.roll.note(p.inQuestion(watched, own, silent))
 	return present
 }
 
@@ -296,4 +302,21 @@ func (a *attendance) note(ended bool) {
 func (a *attendance) closed(m *machine) {
 	a.peer = nil
 	m.retransmit(m.id, a.p.id, m.now+time.Minute, firstRetransmit, func() { a.later(0, a.connect) })
+}
+
+// inQuestion reports whether a roll call is needed.
+func (p *process) inQuestion(peers nodeSet, own []string, silent map[string]bool) bool {
+	if deaf, _ := p.watch.hears(); deaf {
+		return true
+	}
+	accused := func(node string) bool { return !silent[node] && peers.has(p.sim.id(node)) }
+	if slices.ContainsFunc(own, accused) {
+		return true
+	}
+	for _, peer := range peers.minus(p.roll.absent).list() {
+		if !silent[nodeName(peer)] && slices.ContainsFunc(p.reports[peer].silent, accused) {
+			return len(peers.list()) <= rollForOthers
+		}
+	}
+	return false
 }

@@ -1,0 +1,64 @@
+package speaker
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestRoll: a roll call, which takes a second here, is made while it is needed, one at a time and ever more rarely.
+func TestRoll(t *testing.T) {
+	const ms, second = time.Millisecond, time.Second
+	for _, tc := range []struct {
+		name        string
+		needed      []time.Duration // since when
+		not         []time.Duration
+		calls, news []time.Duration // the second call is the first that brings news
+	}{
+		{
+			name: "for good", needed: []time.Duration{0, 100 * ms},
+			calls: []time.Duration{300 * ms, 2300 * ms, 5300 * ms, 10300 * ms, 15300 * ms},
+			news:  []time.Duration{3300 * ms, 6300 * ms, 11300 * ms, 16300 * ms},
+		},
+		{name: "not for long", needed: []time.Duration{0}, not: []time.Duration{200 * ms}},
+		{
+			name: "until the first one is over", needed: []time.Duration{0}, not: []time.Duration{second},
+			calls: []time.Duration{300 * ms},
+		},
+		{
+			name: "twice", needed: []time.Duration{0, 10 * second}, not: []time.Duration{second},
+			calls: []time.Duration{300 * ms, 10300 * ms, 12300 * ms, 15300 * ms},
+			news:  []time.Duration{11300 * ms, 13300 * ms, 16300 * ms},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				var calls, news []time.Duration
+				r := &roll{
+					call: func() bool {
+						calls = append(calls, time.Since(begin))
+						time.Sleep(second)
+						return len(calls) > 1
+					},
+					onNews: func() { news = append(news, time.Since(begin)) },
+				}
+				for _, at := range tc.needed {
+					time.AfterFunc(at, func() { r.note(true) })
+				}
+				for _, at := range tc.not {
+					time.AfterFunc(at, func() { r.note(false) })
+				}
+				time.Sleep(20 * second)
+				synctest.Wait()
+				if diff := cmp.Diff([][]time.Duration{tc.calls, tc.news}, [][]time.Duration{calls, news}); diff != "" {
+					t.Errorf("calls, and those that brought news (-want +got):\n%s", diff)
+				}
+				r.note(false)
+				time.Sleep(rollLater + 2*second) // until it has ended
+			})
+		})
+	}
+}
