@@ -28,6 +28,9 @@ type gossip struct {
 const (
 	// listenRetry is the pause before the port is tried again that the gossip needs.
 	listenRetry = 2 * time.Second
+	// observerHeartbeat is how often the controller looks after one of the speakers itself. They tell it of a failure, and it does
+	// nothing about one; a question wakes the speaker.
+	observerHeartbeat = 5 * time.Second
 	// secretRetry is that before the Secret is tried again to be made.
 	secretRetry = time.Second
 	// wordEvery is how often what the speakers say is taken over at most. When many addresses are announced at once each of hundreds
@@ -117,7 +120,7 @@ func (c *Controller) takePart(ctx context.Context) (*membership.Members, error) 
 	for {
 		m, err := membership.Start(membership.Config{
 			Node: "controller/" + c.cfg.Identity, BindAddr: c.cfg.BindAddr, Port: c.cfg.Port, Key: key, Logger: c.cfg.Logger,
-			OnChange: func() { poke(c.gossip.news) }, Meta: membership.Meta{Observer: true},
+			Heartbeat: observerHeartbeat, OnChange: func() { poke(c.gossip.news) }, Meta: membership.Meta{Observer: true},
 			OnClaims: func() {}, // what they announce counts, not what they claim
 		})
 		if err == nil {

@@ -33,15 +33,15 @@
 //   - When what it knows may be from the past (the node was paused, its link was down, it lost sight of its peers) it
 //     answers for nothing until it has merged its peers' claims, or, with none in reach, until a short fence is over. Then it
 //     serves its own side: a node alone, or one half of a split LAN.
-//   - A node that loses all of several peers at once claims nothing: it may be cut off itself. When its heartbeats say so,
-//     too, it answers whoever asks it on its side, without announcing.
+//   - A node that loses all of several peers at once claims nothing: it may be cut off itself. When nobody answers a roll call of
+//     its peers either, it answers whoever asks it on its side, without announcing.
 //   - An address taken from a live peer is not taken again at once, since views that differ would fight over it.
 //
 // # The wire watch
 //
 // Heartbeats between processes have to be patient, since processes are held up. The kernel of a node answers ARP requests
 // and neighbour solicitations for the node's own address whatever its processes do. So nodes ask each other for that, each
-// 80 ms, and each 20 ms once an answer is overdue; a [Sentry] misses the answers after 120 ms, or later where a node was slow of
+// 100 ms, and each 10 ms once an answer is overdue; a [Sentry] misses the answers after 120 ms, or later where a node was slow of
 // late. A process that ends is told by its kernel as well, at once. [Silent] counts the votes: a node is dead when more than half
 // of its watchers say so, of which there are up to three ([Watchers]), so the work for a node does not grow with the cluster.
 //
@@ -49,23 +49,27 @@
 // own, and takes nothing back.
 //
 // Nobody is woken to answer, and who asks is woken only to ask: answers wait in its socket until the next question is due. With that,
-// and a timer that costs one wake-up, the watch takes a third of what a speaker needs at rest.
+// and a timer that costs one wake-up, the watch takes about half of what a speaker needs at rest.
 //
-// A node that should be a member and is none is asked as well, each 80 ms at first and ever more rarely ([SeekInterval]): its
+// Those who could say that a node is gone may be in another part of a LAN that has fallen apart. So when a node is silent by the word of
+// some and not of enough, or all are that a node watches, all members are asked for a sign of life at once (a roll call, see package
+// membership). Who gives none has no voice, and if no more than half of all do, the others are gone.
+//
+// A node that should be a member and is none is asked as well, each 100 ms at first and ever more rarely ([SeekInterval]): its
 // answer is the first sign that a partition is over.
 //
 // # The lower bound
 //
 // Where the time of a failover goes, when a node vanishes and another one takes its address:
 //
-//	0-80 ms  until the next question is sent that will not be answered: half of [ProbeInterval] on average
-//	120 ms   of patience, in which three questions stay unanswered (at 0, 80 and 100 ms)
+//	0-100 ms until the next question is sent that will not be answered: half of [ProbeInterval] on average
+//	120 ms   of patience, in which three questions stay unanswered (at 0, 100 and 110 ms)
 //	< 1 ms   for the votes: each watcher has told the others by then, or does so now
 //	1-10 ms  for Plan, the claim and the first gratuitous frame; 1,000 addresses make half a second of frames
 //
-// So 120 to 200 ms, 160 on average, is what this way of watching takes; no other part of it can be made much shorter. Half of the
+// So 120 to 220 ms, 170 on average, is what this way of watching takes; no other part of it can be made much shorter. Half of the
 // patience would leave one lost frame between a busy LAN and a false failover, whose price is every connection of the address;
-// questions twice as often would cost each node twice as many wake-ups at rest, for 20 ms. A process that ends costs no patience,
+// questions twice as often would cost each node twice as many wake-ups at rest, for 25 ms. A process that ends costs no patience,
 // since its kernel says so within a round trip; that is looked at with the next question. None of this grows with the cluster, because each node is watched by three at most: see
 // the figures in package membership.
 package election

@@ -10,9 +10,9 @@ import (
 // of one that is gone before any heartbeat of a process can be sure. See [Sentry] and [Silent].
 const (
 	// ProbeInterval is how often a watched node is asked.
-	ProbeInterval = 80 * time.Millisecond
+	ProbeInterval = 100 * time.Millisecond
 	// HurryInterval is how often one is asked whose answer is overdue.
-	HurryInterval = 20 * time.Millisecond
+	HurryInterval = 10 * time.Millisecond
 	// minSilence and maxSilence bound how long a node may leave all questions unanswered.
 	minSilence = 120 * time.Millisecond
 	maxSilence = 600 * time.Millisecond

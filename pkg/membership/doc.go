@@ -16,10 +16,14 @@
 // # How a failure is seen
 //
 // A heartbeat between processes is patient, since processes are held up, and rare, since it wakes both. The profile finds a member
-// dead after 1.7 s at the earliest, mostly after 2 to 4 s. Two things are faster. A process that ends is told by its kernel:
+// dead after two seconds at the earliest, mostly after 3 to 5 s. Two things are faster. A process that ends is told by its kernel:
 // [Members.Attend] keeps a connection to each peer that is watched, which is closed and then refused, within one round trip. A
-// node that is gone does not answer on the wire any more: that is the business of the speaker (election.Sentry), 0.12 to 0.2 s.
+// node that is gone does not answer on the wire any more: that is the business of the speaker (election.Sentry), 0.12 to 0.22 s.
 // The heartbeats remain for what these can't see: a process that hangs, nodes that share no subnet.
+//
+// They are no good at finding out that most members are gone at once, since they ask one after the other, and those that could say so on
+// the wire may be gone as well. So a speaker that has cause to think so calls the roll ([Members.CallRoll]): it asks all at once, for a
+// second. Whoever is heard of in any way, a datagram or a connection, is there.
 //
 // # How it grows
 //
@@ -27,18 +31,19 @@
 // last address is claimed, and until all know of that:
 //
 //	nodes                          3          10         100        1000
-//	power lost, median (worst)     177 (203)  163 (197)  162 (199)  175 (183)
-//	all know, median (worst)       178 (204)  167 (202)  168 (204)  181 (188)
-//	process ends, median (worst)   60 (87)    48 (83)    52 (81)
-//	process hangs, the same        2200 (2695) 2510 (3877) 3601 (3637)
-//	sent by each node at rest      4 datagrams and 25 to 37 questions on the wire in a second, at any size
+//	power lost, median (worst)     192 (223)  173 (216)  178 (219)  156 (183)
+//	all know, median (worst)       194 (228)  177 (220)  183 (225)  161 (188)
+//	process ends, median (worst)   77 (111)   58 (99)    57 (96)    33 (62)
+//	process hangs, the same        2961 (5165) 3271 (6204) 4765 (5839) 5987 (8876)
+//	sent by each node at rest      2 datagrams and 20 to 30 questions on the wire in a second, at any size
 //
 // The time does not grow, for nobody waits for more than three watchers. What is sent about a failure does: some 45 datagrams for
 // each node of the cluster, since each of those that take over tells each member, five times.
 //
 // Nobody asks all of hundreds for what one of them knows: a member that joins, or that doubts what it knows, asks a few, and others if
 // these don't answer ([Members.JoinAll], [Members.JoinAny]). One that is said to be dead is asked by a datagram of each member whether it
-// lives, and told by a few what is said of it: when it is slow itself it must not have to tell all that it knows to everybody.
+// lives, and told by a few what is said of it: when it is slow itself it must not have to tell all that it knows to everybody. A roll call
+// does ask all; in a large cluster only those call it that miss somebody on the wire themselves.
 //
 // # Versions
 //

@@ -121,17 +121,16 @@ func Start(cfg Config) (*Members, error) {
 // probe, and has the time of suspicion to deny it, which is suspicionMult intervals at least. Each probe wakes both processes. The
 // heartbeats are patient, since only a process that hangs is left to them: see the package's documentation.
 const (
-	probeInterval = 500 * time.Millisecond
+	probeInterval = time.Second
 	probeTimeout  = 100 * time.Millisecond
-	suspicionMult = 2
-	// awarenessMax is how many times slower a member probes that is unwell itself, or cut off: it has to find out of each peer
-	// that it is gone, one after the other, before it knows that it is alone.
-	awarenessMax = 3
+	suspicionMult = 1
+	// awarenessMax is how many times slower a member probes that is unwell itself, or cut off.
+	awarenessMax = 2
 )
 
-// GossipInterval is that between two rounds of gossip, which wake a speaker also when there is nothing to tell: together with a
-// probe.
-const GossipInterval = probeInterval
+// GossipInterval is that between two rounds of gossip, which wake a speaker also when there is nothing to tell: every other one together
+// with a probe. Who is suspected hears of it within one of them, mostly, and has to deny it within the time of suspicion.
+const GossipInterval = probeInterval / 2
 
 // Repeats says after which times what is new is told to each member again: a datagram may be lost, the gossip is slow, and a
 // break of some seconds may outlast both.

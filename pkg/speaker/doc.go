@@ -11,7 +11,7 @@
 // A new claim is announced on the wire before the peers hear of it, and its former holder answers until it does: a
 // planned move has no gap.
 //
-// Beside it run the wire watch (watch.go), which asks other nodes each 80 ms and makes the worker look when one falls silent,
+// Beside it run the wire watch (watch.go), which asks other nodes each 100 ms and makes the worker look when one falls silent,
 // and a writer that saves what is known for a restart while the API server is away (state.go).
 //
 // What it knows and does can be asked for ([Speaker.State], inspect.go): it is worked out when somebody asks. The controller hears
@@ -20,5 +20,5 @@
 // What this node knows may be from the past: it was paused, its link was down, it lost sight of its peers. Then it answers for
 // nothing until it has exchanged claims with a peer, or, with none in reach, until a short fence is over (rejoin.go). Questions that were
 // asked during a pause may be read before anything else runs: so not even a frame leaves it without a beat of the watch in good time
-// (deadman.go). If the speakers can't talk to each other at all, though they live, it follows the list of the API server (blocked.go).
+// (deadman.go). If the LAN may have fallen apart the roll of the peers is called (roll.go). If the speakers can't talk to each other at all, though they live, it follows the list of the API server (blocked.go).
 package speaker

@@ -8,12 +8,12 @@ import (
 
 // The profile of pkg/membership, and memberlist's own figures where that leaves them alone.
 const (
-	swimProbeInterval  = 500 * time.Millisecond
+	swimProbeInterval  = time.Second
 	swimProbeTimeout   = 100 * time.Millisecond
-	swimSuspicionMult  = 2
+	swimSuspicionMult  = 1
 	swimSuspicionMax   = 2 // times the least suspicion
 	swimIndirectChecks = 3
-	swimMaxAwareness   = 2 // one less than membership's awarenessMax
+	swimMaxAwareness   = 1 // one less than membership's awarenessMax
 	swimPushPull       = 10 * time.Second
 )
 
