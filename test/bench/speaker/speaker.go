@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,33 +56,44 @@ func findSpeaker(ctx context.Context, c *cluster.Cluster, node string) (*speaker
 // usage is what a process takes.
 type usage struct {
 	memory cluster.Memory // at the end
-	cpu    float64        // percent of one core
+	cpu    float64        // percent of one core: the median of the windows
+	worst  float64
 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("%.1f MB of memory (%.1f MB of its own making, the rest files; %.1f MB at most), %.2f %% of a core",
-		u.memory.Now, u.memory.Anon, u.memory.Peak, u.cpu)
+	return fmt.Sprintf("%.1f MB of memory (%.1f MB of its own making, the rest files; %.1f MB at most), %.2f %% of a core (%.2f %% at worst)",
+		u.memory.Now, u.memory.Anon, u.memory.Peak, u.cpu, u.worst)
 }
 
-// usage watches the process for the length of the window. It leaves the speaker alone meanwhile.
-func (s *speaker) usage(ctx context.Context) (usage, error) {
+// usage watches the process for so many windows. It leaves the speaker alone meanwhile.
+func (s *speaker) usage(ctx context.Context, windows int) (usage, error) {
+	var cpus []float64
+	for range windows {
+		cpu, err := s.cpu(ctx)
+		if err != nil {
+			return usage{}, err
+		}
+		cpus = append(cpus, cpu)
+	}
+	slices.Sort(cpus)
+	memory, err := cluster.MemoryOf(s.pid)
+	return usage{memory: memory, cpu: cpus[windows/2], worst: cpus[windows-1]}, err
+}
+
+// cpu returns how much of a core the process takes in a window, in percent.
+func (s *speaker) cpu(ctx context.Context) (float64, error) {
 	before, err := cluster.CPUOf(s.pid)
 	if err != nil {
-		return usage{}, err
+		return 0, err
 	}
 	begin := time.Now()
 	select {
 	case <-ctx.Done():
-		return usage{}, ctx.Err()
+		return 0, ctx.Err()
 	case <-time.After(window):
 	}
 	after, err := cluster.CPUOf(s.pid)
-	took := time.Since(begin)
-	if err != nil {
-		return usage{}, err
-	}
-	memory, err := cluster.MemoryOf(s.pid)
-	return usage{memory: memory, cpu: 100 * (after - before).Seconds() / took.Seconds()}, err
+	return 100 * (after - before).Seconds() / time.Since(begin).Seconds(), err
 }
 
 // give makes n Services that want to be announced from the speaker's node.
