@@ -13,7 +13,7 @@ import (
 
 // Presence: a speaker keeps a TCP connection, over which nothing is said, to each peer that it watches. When the peer's
 // process ends, its kernel closes the connection and refuses the next one. That is certain and takes no longer than a frame;
-// heartbeats would need two seconds.
+// heartbeats would need three seconds.
 //
 // The connections go to memberlist's port. A first byte that memberlist never sends tells them from its own.
 const (

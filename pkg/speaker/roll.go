@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,8 +25,7 @@ type roll struct {
 	calling bool
 }
 
-// note takes in whether a roll call is needed: as long as nobody is heard on the wire, or others see a node there that this one
-// doesn't.
+// note takes in whether a roll call is needed: as long as nobody is heard on the wire, or a node is in question.
 func (r *roll) note(needed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,4 +50,22 @@ func (r *roll) goesOn() bool {
 	defer r.mu.Unlock()
 	r.calling = r.needed
 	return r.calling
+}
+
+// rollForOthers is how large a cluster may be in which a speaker calls the roll on the word of another: all do so then, and each asks
+// all.
+const rollForOthers = 32
+
+// inQuestion reports whether one of nodes is silent by the word of a live one, of node itself if there are many, and not by that of
+// enough. So it is if those who could say so are in another part of the LAN.
+func inQuestion(node string, nodes []string, reports map[string][]string, silent map[string]bool) bool {
+	for from, says := range reports {
+		if silent[from] || from != node && len(nodes) > rollForOthers {
+			continue
+		}
+		if slices.ContainsFunc(says, func(n string) bool { return !silent[n] && slices.Contains(nodes, n) }) {
+			return true
+		}
+	}
+	return false
 }

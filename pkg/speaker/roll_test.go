@@ -1,6 +1,8 @@
 package speaker
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,5 +62,39 @@ func TestRoll(t *testing.T) {
 				time.Sleep(rollLater + 2*second) // until it has ended
 			})
 		})
+	}
+}
+
+func TestInQuestion(t *testing.T) {
+	few := []string{"node1", "node2", "node3", "node4"}
+	many := slices.Clone(few)
+	for i := range rollForOthers {
+		many = append(many, fmt.Sprintf("other%d", i))
+	}
+	type says map[string][]string
+	for _, tc := range []struct {
+		name    string
+		nodes   []string
+		reports says
+		silent  []string
+		want    bool
+	}{
+		{name: "nobody is silent", nodes: few, reports: says{"node1": nil, "node2": nil}},
+		{name: "by the word of enough", nodes: few, reports: says{"node1": {"node3"}, "node2": {"node3"}}, silent: []string{"node3"}},
+		{name: "by that of this one", nodes: few, reports: says{"node1": {"node3"}, "node2": nil}, want: true},
+		{name: "by that of another", nodes: few, reports: says{"node2": {"node3"}}, want: true},
+		{name: "by that of another of two", nodes: few, reports: says{"node2": {"node3", "node4"}}, silent: []string{"node3"}, want: true},
+		{name: "by that of one that is silent itself", nodes: few, reports: says{"node3": {"node1"}}, silent: []string{"node3"}},
+		{name: "it is no member", nodes: few, reports: says{"node2": {"node9"}}},
+		{name: "by that of another of many", nodes: many, reports: says{"node2": {"node3"}}},
+		{name: "by that of this one of many", nodes: many, reports: says{"node1": {"node3"}}, want: true},
+	} {
+		silent := map[string]bool{}
+		for _, n := range tc.silent {
+			silent[n] = true
+		}
+		if got := inQuestion("node1", tc.nodes, tc.reports, silent); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
 	}
 }

@@ -378,35 +378,24 @@ func (s *Speaker) present(members []membership.Peer) (peers []membership.Peer, b
 		return ready, true
 	}
 	s.members.Attend(targets)
+	dead := s.dead(names, absent)
+	return slices.DeleteFunc(slices.Clone(members), func(p membership.Peer) bool { return dead[p.Name] || p.Meta.Observer }), false
+}
+
+// dead returns those of names that are dead on the wire, and has the roll called if that may not be all. absent are those that have not
+// answered the last time: they have no voice, as those whom this node finds silent.
+func (s *Speaker) dead(names, absent []string) map[string]bool {
 	reports := map[string][]string{}
 	for node, o := range s.members.Reports() {
 		reports[node] = o.Silent
 	}
-	heard := maps.Clone(reports) // the absent ones have no voice, as those whom this node finds silent
+	heard := maps.Clone(reports)
 	heard[s.cfg.Node] = slices.Concat(reports[s.cfg.Node], absent)
-	silent := election.Silent(s.cfg.Node, names, heard)
+	dead := election.Silent(s.cfg.Node, names, heard)
 	for _, node := range absent {
 		delete(reports, node)
 	}
 	deaf, _ := s.watch.hears()
-	s.roll.note(deaf || inQuestion(s.cfg.Node, names, reports, silent))
-	return slices.DeleteFunc(slices.Clone(members), func(p membership.Peer) bool { return silent[p.Name] || p.Meta.Observer }), false
-}
-
-// rollForOthers is how large a cluster may be in which a speaker calls the roll on the word of another: all do so then, and each asks
-// all.
-const rollForOthers = 32
-
-// inQuestion reports whether a node is silent by the word of a live one, of node itself if there are many, and not by that of enough.
-// So it is if those who could say so are in another part of the LAN.
-func inQuestion(node string, nodes []string, reports map[string][]string, silent map[string]bool) bool {
-	for from, says := range reports {
-		if silent[from] || from != node && len(nodes) > rollForOthers {
-			continue
-		}
-		if slices.ContainsFunc(says, func(n string) bool { return !silent[n] && slices.Contains(nodes, n) }) {
-			return true
-		}
-	}
-	return false
+	s.roll.note(deaf || inQuestion(s.cfg.Node, names, reports, dead))
+	return dead
 }
