@@ -269,6 +269,21 @@ func TestCheck(t *testing.T) {
 			s.fault(Fault{Kind: "cable-cut", Node: "node2"})
 			s.attempts(25_000, 25_200, "timeout")
 		}, []string{"4 connections to"}},
+		{"a host in the smaller part of a split LAN goes on with a MAC of the other part", func(s *story) {
+			s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
+			s.holders = []holding{
+				{node: "node1", to: 20_000},
+				{node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
+				{node: "node3", from: 21_500, to: 30_000, observer: cluster.Client},
+				{node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
+			}
+			s.attempts(20_000, 29_800, "timeout")
+		}, nil},
+		{"connections fail in the smaller part of a split LAN, to a node in it", func(s *story) {
+			s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
+			s.holders = []holding{{node: "node3", to: 60_000}}
+			s.attempts(25_000, 25_200, "timeout")
+		}, []string{"4 connections to"}},
 		{"connections fail, to nodes too", func(s *story) {
 			s.attempts(40_000, 40_200, "timeout")
 			s.Controls = []Attempt{{At: ms(40_000), Target: "node3", Err: "timeout"}}

@@ -68,6 +68,25 @@ func TestWindowsOfPartition(t *testing.T) {
 	}
 }
 
+// TestConnectionsInAMinority: those of a host that knows the MAC of a node in the other part may fail to the end, and no others.
+func TestConnectionsInAMinority(t *testing.T) {
+	s := quiet()
+	s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
+	type row struct{ Observer, Node string }
+	want := map[row]bool{
+		{client.Name, "node1"}: true, {client.Name, "node2"}: true, {controlPlane, "node1"}: true, {controlPlane, "node2"}: true,
+	}
+	got := map[row]bool{}
+	for _, w := range windowsOf(&s.History) {
+		if w.effect == connEffect && w.service == "" && !w.cluster && w.from == s.Faults[0].Begin && w.to == s.Faults[0].Undone {
+			got[row{w.observer, w.node}] = true
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("windows of connections, by observer and holder (-want +got):\n%s", diff)
+	}
+}
+
 // TestHealthyFaultsAllowNoGap names the faults after which nobody may go unanswered for a moment.
 func TestHealthyFaultsAllowNoGap(t *testing.T) {
 	for _, kind := range []string{
