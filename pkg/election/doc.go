@@ -67,10 +67,9 @@
 //	< 1 ms   for the votes: each watcher has told the others by then, or does so now
 //	1-10 ms  for Plan, the claim and the first gratuitous frame; 1,000 addresses make half a second of frames
 //
-// So 120 to 220 ms, 170 on average, is what this way of watching takes, 190 where the later of two watchers counts; no other part of it
-// can be made much shorter. Half of the
-// patience would leave one lost frame between a busy LAN and a false failover, whose price is every connection of the address;
-// questions twice as often would cost each node twice as many wake-ups at rest, for 25 ms. A process that ends costs no patience,
-// since its kernel says so within a round trip; that is looked at with the next question. None of this grows with the cluster, because each node is watched by three at most: see
-// the figures in package membership.
+// So 120 to 220 ms, 170 on average, is what this way of watching takes, 190 where the later of two watchers counts; no other part of
+// it can be made much shorter. Half of the patience would leave one lost frame between a busy LAN and a false failover, whose price is
+// every connection of the address; questions twice as often would cost each node twice as many wake-ups at rest, for 25 ms. A process
+// that ends costs no patience, since its kernel says so within a round trip; that is looked at with the next question. None of this
+// grows with the cluster, because each node is watched by three at most: see the figures in package membership.
 package election
