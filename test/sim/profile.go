@@ -18,7 +18,7 @@ type profile struct {
 	seek bool
 	// sightings: a speaker that sees an address announced that it holds itself asks that peer.
 	sightings bool
-	// rolls: one that hears nobody on the wire calls the roll of its peers, and does not wait for the heartbeats.
+	// rolls: one that hears nobody on the wire, or has a node in question, calls the roll and does not wait for the heartbeats.
 	rolls bool
 }
 

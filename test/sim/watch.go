@@ -155,7 +155,9 @@ func (p *process) present() nodeSet {
 	}
 	targets := p.sim.targets(watched)[p.id]
 	p.watch.set(targets)
-	p.observe(p.watch.silentNames())
+	if p.sim.refresh {
+		p.observe(p.watch.silentNames())
+	}
 	p.attend(targets)
 	reports, news := map[string][]string{}, false
 	for _, node := range p.peers().list() {
