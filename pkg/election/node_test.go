@@ -314,9 +314,9 @@ func TestNodeBlocked(t *testing.T) {
 	wantDecision(t, "that it held it once counts no more", w.decide(), election.Decision{Probe: vips(other)})
 }
 
-// TestNodeAloneThatHears is about a node whose heartbeats no peer answers, while the wire says that they live: it holds what it
-// holds, and no more.
-func TestNodeAloneThatHears(t *testing.T) {
+// bereft returns a node of three, node1, that holds vip and hears somebody on the wire, right after node2, which holds other, and node3
+// are lost.
+func bereft() *world {
 	w := start(vip, other)
 	w.Known = 3
 	w.claim(vip, "node1", 1)
@@ -325,6 +325,13 @@ func TestNodeAloneThatHears(t *testing.T) {
 	w.decide()
 	w.Live = map[string]bool{"node1": true}
 	w.want(nodes[:1], vip, other)
+	return w
+}
+
+// TestNodeAloneThatHears is about a node whose heartbeats no peer answers, while the wire says that they live: it holds what it
+// holds, and no more.
+func TestNodeAloneThatHears(t *testing.T) {
+	w := bereft()
 	w.Alone = true
 	wantDecision(t, "alone", w.decide(), election.Decision{Doubt: election.DoubtAlone})
 	w.node.Asked(w.Now, false)
@@ -332,17 +339,10 @@ func TestNodeAloneThatHears(t *testing.T) {
 	wantDecision(t, "after the fence", w.decide(), election.Decision{Hold: vips(vip)})
 }
 
-// TestNodeLosesTheDead is about a node whose last peers were dead on the wire before the heartbeats say so: it doubts nothing, whether
-// their kernels answer, as after a process that has ended, or not.
+// TestNodeLosesTheDead is about a node whose last peers were dead before the heartbeats say so, though a kernel answers, as after a
+// process that has ended: it doubts nothing.
 func TestNodeLosesTheDead(t *testing.T) {
-	w := start(vip, other)
-	w.Known = 3
-	w.claim(vip, "node1", 1)
-	w.claim(other, "node2", 1)
-	w.Hears = true
-	w.decide()
-	w.Live = map[string]bool{"node1": true}
-	w.want(nodes[:1], vip, other)
+	w := bereft()
 	w.decide()
 	w.Alone = true
 	wantDecision(t, "alone", w.decide(), election.Decision{Hold: vips(vip, other)})

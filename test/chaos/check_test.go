@@ -84,6 +84,17 @@ func (s *story) attempts(from, to int, err string) {
 	}
 }
 
+// part has the LAN fall apart from 20 to 30 s. node3 answers in the smaller part, which the client is in, from then on.
+func (s *story) part(from int) {
+	s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
+	s.holders = []holding{
+		{node: "node1", to: 20_000},
+		{node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
+		{node: "node3", from: from, to: 30_000, observer: cluster.Client},
+		{node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -138,15 +149,7 @@ func TestCheck(t *testing.T) {
 			s.fault(Fault{Kind: "apiserver-kill"})
 			s.holders = []holding{{node: "node1", to: 20_000}, {node: "node1", from: 20_400, to: 60_000}}
 		}, []string{"nobody answered client", "nobody answered control-plane"}},
-		{"a part of a split LAN loses sight", func(s *story) {
-			s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
-			s.holders = []holding{
-				{node: "node1", to: 20_000},
-				{node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
-				{node: "node3", from: 22_500, to: 30_000, observer: cluster.Client},
-				{node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
-			}
-		}, nil},
+		{"a part of a split LAN loses sight", func(s *story) { s.part(22_500) }, nil},
 		{"the greater part of a split LAN is late", func(s *story) {
 			s.fault(Fault{Kind: "partition", Apart: []string{"node1", controlPlane}})
 			s.holders = []holding{
@@ -270,13 +273,7 @@ func TestCheck(t *testing.T) {
 			s.attempts(25_000, 25_200, "timeout")
 		}, []string{"4 connections to"}},
 		{"a host in the smaller part of a split LAN goes on with a MAC of the other part", func(s *story) {
-			s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
-			s.holders = []holding{
-				{node: "node1", to: 20_000},
-				{node: "node1", from: 20_000, to: 60_000, observer: controlPlane},
-				{node: "node3", from: 21_500, to: 30_000, observer: cluster.Client},
-				{node: "node1", from: 30_000, to: 60_000, observer: cluster.Client},
-			}
+			s.part(21_500)
 			s.attempts(20_000, 29_800, "timeout")
 		}, nil},
 		{"connections fail in the smaller part of a split LAN, to a node in it", func(s *story) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -175,10 +174,8 @@ func spreadOf(figures []float64) spread {
 		s.Mean += v / float64(len(figures))
 		s.Max = max(s.Max, v)
 	}
-	return spread{hundredths(s.Mean), hundredths(s.Max)}
+	return spread{rig.Hundredths(s.Mean), rig.Hundredths(s.Max)}
 }
-
-func hundredths(v float64) float64 { return math.Round(v*100) / 100 }
 
 // cost is what one of the servers, or the controller, has cost in a phase.
 type cost struct {
@@ -229,7 +226,7 @@ func (m *meter) measure(ctx context.Context, name string, f func(context.Context
 	if err != nil {
 		return phase{}, err
 	}
-	p := phase{Name: name, Seconds: hundredths(after.at.Sub(before.at).Seconds()), Nodes: m.nodes, Speakers: len(m.speakers)}
+	p := phase{Name: name, Seconds: rig.Hundredths(after.at.Sub(before.at).Seconds()), Nodes: m.nodes, Speakers: len(m.speakers)}
 	for server, c := range map[string]*cost{controller: &p.Controller, apiServer: &p.APIServer, etcd: &p.Etcd} {
 		if *c, err = m.cost(server, before, after); err != nil {
 			return phase{}, err
@@ -244,8 +241,8 @@ func (m *meter) cost(server string, before, after reading) (cost, error) {
 	memory, err := cluster.MemoryOf(m.pids[server])
 	seconds := (after.cpu[server] - before.cpu[server]).Seconds()
 	return cost{
-		RSS: memory.Now, Peak: memory.Peak, Seconds: hundredths(seconds),
-		CPU: hundredths(100 * seconds / after.at.Sub(before.at).Seconds()),
+		RSS: memory.Now, Peak: memory.Peak, Seconds: rig.Hundredths(seconds),
+		CPU: rig.Hundredths(100 * seconds / after.at.Sub(before.at).Seconds()),
 	}, err
 }
 
@@ -270,6 +267,6 @@ func (m *meter) speakerCost(before, after reading) (speakerCost, error) {
 	return speakerCost{
 		RSS: spreadOf(rss), Anon: spreadOf(anon), CPU: spreadOf(percent), Seconds: spreadOf(seconds), Syncs: spreadOf(syncs),
 		Received: spreadOf(received), Sent: spreadOf(sent),
-		Requests: hundredths((after.requests["speaker"] - before.requests["speaker"]) / float64(len(m.speakers))),
+		Requests: rig.Hundredths((after.requests["speaker"] - before.requests["speaker"]) / float64(len(m.speakers))),
 	}, nil
 }

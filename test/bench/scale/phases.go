@@ -91,7 +91,7 @@ func measure(ctx context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	times.Alone = hundredths(alone.Seconds() * float64(b.services) / float64(min(b.services, b.options.others)))
+	times.Alone = rig.Hundredths(alone.Seconds() * float64(b.services) / float64(min(b.services, b.options.others)))
 	return b.out.Encode(times)
 }
 
@@ -117,7 +117,7 @@ func (b *bench) wait(ctx context.Context) error {
 // burst makes the Services and waits until all addresses are announced, and then until all is written down.
 func (b *bench) burst(ctx context.Context) (addresses, error) {
 	times := addresses{Phase: "addresses", Services: b.services}
-	since := func(t time.Time, created time.Time) float64 { return hundredths(max(0, t.Sub(created).Seconds())) }
+	since := func(t time.Time, created time.Time) float64 { return rig.Hundredths(max(0, t.Sub(created).Seconds())) }
 	var created time.Time
 	_, err := b.phase(ctx, "burst", func(ctx context.Context) error {
 		last, err := rig.Arrivals(ctx, b.Kube, b.services)
@@ -129,7 +129,7 @@ func (b *bench) burst(ctx context.Context) (addresses, error) {
 			return err
 		}
 		created = time.Now()
-		times.Create = hundredths(created.Sub(begin).Seconds())
+		times.Create = rig.Hundredths(created.Sub(begin).Seconds())
 		arrived := <-last
 		if arrived.Err != nil {
 			return arrived.Err
@@ -225,7 +225,7 @@ func (b *bench) look(ctx context.Context, idle phase) error {
 	}
 	syncs := p.Speaker.Syncs.Mean - idle.Speaker.Syncs.Mean*p.Seconds/idle.Seconds
 	cpu := p.Speaker.Seconds.Mean - idle.Speaker.Seconds.Mean*p.Seconds/idle.Seconds
-	return b.out.Encode(look{Phase: "look", CPU: hundredths(1000 * cpu / math.Max(syncs, 1)), Syncs: hundredths(syncs)})
+	return b.out.Encode(look{Phase: "look", CPU: rig.Hundredths(1000 * cpu / math.Max(syncs, 1)), Syncs: rig.Hundredths(syncs)})
 }
 
 // beside makes the Services of another type, and then changes their EndpointSlices.
@@ -247,11 +247,11 @@ func (b *bench) beside(ctx context.Context) error {
 		return err
 	}
 	d := difference{
-		Phase: "churn, difference", Updates: hundredths(float64(updates) / with.Seconds),
-		CPU: hundredths(with.Speaker.CPU.Mean - without.Speaker.CPU.Mean),
-		Received: hundredths((with.Speaker.Received.Mean -
+		Phase: "churn, difference", Updates: rig.Hundredths(float64(updates) / with.Seconds),
+		CPU: rig.Hundredths(with.Speaker.CPU.Mean - without.Speaker.CPU.Mean),
+		Received: rig.Hundredths((with.Speaker.Received.Mean -
 			without.Speaker.Received.Mean*with.Seconds/without.Seconds) / float64(updates)),
-		Syncs: hundredths(with.Speaker.Syncs.Mean/with.Seconds - without.Speaker.Syncs.Mean/without.Seconds),
+		Syncs: rig.Hundredths(with.Speaker.Syncs.Mean/with.Seconds - without.Speaker.Syncs.Mean/without.Seconds),
 	}
 	return errors.Join(b.out.Encode(d), d.check())
 }

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -98,10 +97,8 @@ func measure(ctx context.Context, c *cluster.Cluster, n int) (result, error) {
 		return result{}, err
 	}
 	progress("the speaker of %s with %d addresses: %s", node, n, use)
-	return result{Addresses: n, RSS: use.memory.Now, CPU: hundredths(use.cpu), CPUWorst: hundredths(use.worst)}, nil
+	return result{Addresses: n, RSS: use.memory.Now, CPU: rig.Hundredths(use.cpu), CPUWorst: rig.Hundredths(use.worst)}, nil
 }
-
-func hundredths(x float64) float64 { return math.Round(x*100) / 100 }
 
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench-speaker: "+format+"\n", args...)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,3 +131,6 @@ func Together(ctx context.Context, c *cluster.Cluster) error {
 	}
 	return nil
 }
+
+// Hundredths rounds a figure to what is worth printing of it.
+func Hundredths(v float64) float64 { return math.Round(v*100) / 100 }
