@@ -16,7 +16,7 @@
 // # How a failure is seen
 //
 // A heartbeat between processes is patient, since processes are held up, and rare, since it wakes both. The profile finds a member
-// dead after two seconds at the earliest, mostly after 3 to 5 s. Two things are faster. A process that ends is told by its kernel:
+// dead after two seconds at the earliest, mostly after 3 to 6 s. Two things are faster. A process that ends is told by its kernel:
 // [Members.Attend] keeps a connection to each peer that is watched, which is closed and then refused, within one round trip. A
 // node that is gone does not answer on the wire any more: that is the business of the speaker (election.Sentry), 0.12 to 0.22 s.
 // The heartbeats remain for what these can't see: a process that hangs, nodes that share no subnet.
