@@ -6,7 +6,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/invar-lb/invar/pkg/config"
-	"github.com/invar-lb/invar/pkg/kube"
 )
 
 // Reasons of the Events on the ConfigMap.
@@ -16,14 +15,15 @@ const (
 	reasonConfigPartly  = "ConfigPartlyIgnored"
 )
 
-// loadConfig puts the newest configuration in force, or says what is wrong with it and keeps the last good one.
-func (t *term) loadConfig() {
+// loadConfig puts the newest configuration in force, or says what is wrong with it and keeps the last good one. It reports whether
+// Services are to be served anew.
+func (t *term) loadConfig() bool {
 	cfg, changed, err := t.source.Load()
 	if changed {
 		t.reportConfig(cfg, err)
 	}
 	if !changed && t.pools {
-		return
+		return false
 	}
 	t.frozen = nil
 	if t.source.Object() == nil {
@@ -31,16 +31,15 @@ func (t *term) loadConfig() {
 	}
 	if cfg == nil {
 		t.frozen = fmt.Errorf("no configuration is in force: %w", err)
-		t.requeue(kube.List[corev1.Service](t.services))
-		return
+		return true
 	}
 	if err := t.alloc.SetPools(cfg.AddressPools()); err != nil {
 		t.cfg.Logger.Error("pools refused", "err", err) // config.Parse has checked more than SetPools does
-		return
+		return false
 	}
 	t.pools = true
 	t.cfg.Metrics.pools()
-	t.requeue(kube.List[corev1.Service](t.services))
+	return true
 }
 
 func (t *term) reportConfig(cfg *config.Config, err error) {

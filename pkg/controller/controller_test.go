@@ -133,8 +133,15 @@ func (h *harness) add(s *corev1.Service) *harness {
 // delete removes a Service; leaveType makes it one of another type, which informers see as a removal too.
 func (h *harness) delete(name string) *harness {
 	h.t.Helper()
-	must(h.t, h.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("services"), "default", name))
+	h.remove(name)
 	return h.unsee(name)
+}
+
+// remove deletes a Service without a word to the controller.
+func (h *harness) remove(name string) {
+	h.t.Helper()
+	must(h.t, h.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("services"), "default", name))
+	must(h.t, h.services.GetStore().Delete(service(name)))
 }
 
 func (h *harness) leaveType(name string) *harness {
@@ -154,7 +161,11 @@ func (h *harness) unsee(name string) *harness {
 // work handles all keys in the queue, carrying out each write before the next key.
 func (h *harness) work() *harness {
 	h.t.Helper()
-	for h.queue.Len() > 0 {
+	for {
+		h.serveWaiting()
+		if h.queue.Len() == 0 {
+			return h
+		}
 		k, _ := h.queue.Get()
 		if k == configKey || k == gossipKey {
 			h.handle(h.t.Context(), k)
@@ -174,7 +185,6 @@ func (h *harness) work() *harness {
 			h.queue.Add(k)
 		}
 	}
-	return h
 }
 
 // refresh makes the informer see what the API server has.
@@ -321,6 +331,40 @@ func TestOldestIsServedFirst(t *testing.T) {
 	h.delete("a").
 		want("b [192.168.1.161] True Allocated: 192.168.1.161 from pool default",
 			"x [] "+full, "y [192.168.1.160] True Allocated: 192.168.1.160 from pool default", "z [] "+full)
+}
+
+// TestOldestIsServedFirstBeforeNews has an event of the younger of two Services that wait stand in the queue already when
+// something comes free: it is not served first for that.
+func TestOldestIsServedFirstBeforeNews(t *testing.T) {
+	tests := []struct {
+		name   string
+		free   func(*harness)
+		wantYZ []string
+	}{
+		{"configuration", func(h *harness) {
+			h.storeConfig(bigger)
+			h.queue.Add(configKey)
+		}, []string{
+			"y [192.168.1.163] True Allocated: 192.168.1.163 from pool default",
+			"z [192.168.1.162] True Allocated: 192.168.1.162 from pool default",
+		}},
+		{"release", func(h *harness) {
+			h.remove("a")
+			h.queue.Add(key{Namespace: "default", Name: "a"})
+		}, []string{"y [] " + full, "z [192.168.1.160] True Allocated: 192.168.1.160 from pool default"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHarness(t).start(pool).add(service("a")).add(service("b"))
+			h.add(service("y", younger(time.Hour))).add(service("z", younger(time.Minute)))
+			tt.free(h)
+			h.queue.Add(key{Namespace: "default", Name: "y"})
+			lines := strings.Split(h.work().state(), "\n")
+			if diff := cmp.Diff(tt.wantYZ, lines[len(lines)-2:]); diff != "" {
+				t.Errorf("the younger and the older (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestLeavingTheTypeReleases(t *testing.T) {

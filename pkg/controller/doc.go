@@ -4,6 +4,9 @@
 // so there is no lock) and decides what the Service's status must show; if that differs from what it shows, a status
 // write goes on its way while the worker takes the next key. The queue never hands out a key whose write is under way.
 //
+// Who came first is served first: when the configuration changes or something comes free, all Services that this concerns are
+// decided on at once, the oldest first, and only what they must show goes through the queue.
+//
 // What a Service shows is adopted first: a new term begins with a full list of the Services, and nothing is handed out
 // before every address in their status is known. An address that is given up stays reserved until the API server has
 // confirmed that the Service does not show it any more.

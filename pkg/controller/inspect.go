@@ -142,8 +142,7 @@ func (t *term) tellState(state *explain.ControllerState, wanted string) {
 func (t *term) describe(obj *corev1.Service, svc kube.Service) explain.Service {
 	k := cache.MetaObjectToName(obj)
 	held, _ := t.alloc.Held(k.String())
-	s := explain.Service{Name: k.String(), Addrs: held.Addrs, Pools: held.Pools, Stranded: t.stranded[k]}
-	_, s.Waiting = t.waiting[k]
+	s := explain.Service{Name: k.String(), Addrs: held.Addrs, Pools: held.Pools, Stranded: t.stranded[k], Waiting: t.waiting.Has(k)}
 	if c := meta.FindStatusCondition(obj.Status.Conditions, kube.ConditionAllocated); c != nil {
 		s.Reason, s.Message = c.Reason, c.Message
 	}

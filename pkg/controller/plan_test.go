@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/invar-lb/invar/pkg/config"
 	"github.com/invar-lb/invar/pkg/explain"
@@ -44,7 +45,7 @@ func TestPlanPredicts(t *testing.T) {
 			for range 6 {
 				next := p.drawConfig()
 				want := p.predict(now, next)
-				p.configure(config.Text(next.Pools))
+				p.change(next)
 				if diff := cmp.Diff(p.lines(want, fates), p.lines(p.outcomes(), nil)); diff != "" {
 					t.Fatalf("Services as predicted, and as they are (-want +got):\n%s\nfrom\n%s\nto\n%s",
 						diff, config.Text(now.Pools), config.Text(next.Pools))
@@ -126,6 +127,20 @@ func (p *planned) drawWishes(s *corev1.Service) {
 	case 3:
 		annotated("metallb.io/loadBalancerIPs", "nonsense")(s)
 	}
+}
+
+// change puts a configuration in force while events of some Services stand in the queue, those of the youngest first.
+func (p *planned) change(next *config.Config) {
+	p.storeConfig(config.Text(next.Pools))
+	p.queue.Add(configKey)
+	services := kube.List[corev1.Service](p.services)
+	slices.SortFunc(services, func(a, b *corev1.Service) int { return olderFirst(b, a) })
+	for _, s := range services {
+		if p.rng.IntN(3) == 0 {
+			p.queue.Add(cache.MetaObjectToName(s))
+		}
+	}
+	p.work()
 }
 
 // edit changes the wishes of one Service.

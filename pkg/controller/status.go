@@ -57,9 +57,7 @@ func (t *term) show(obj *corev1.Service, svc kube.Service, v explain.Decision) w
 	sameAddrs := slices.Equal(v.Addrs, svc.Ingress) && len(svc.Ingress) == len(obj.Status.LoadBalancer.Ingress)
 	from := allocatedFrom(v)
 	if sameAddrs { // and so its former addresses, if it had any, are off its status
-		if t.alloc.Confirm(svc.Name.String(), svc.Ingress) {
-			t.retryWaiting()
-		}
+		t.mayServe(t.alloc.Confirm(svc.Name.String(), svc.Ingress))
 		if sameCond && sameConflict && svc.AllocatedFrom == from && (sameAnnounced || t.postpone(svc.Name, announced)) {
 			if sameAnnounced {
 				t.pace.done(svc.Name)

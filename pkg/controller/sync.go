@@ -44,14 +44,11 @@ func (t *term) stale(obj *corev1.Service) bool {
 // taken off first, and only then may another Service have it.
 func (t *term) leave(k key) write {
 	_, held := t.alloc.Held(k.String())
-	_, waited := t.waiting[k]
 	delete(t.stranded, k)
 	delete(t.sent, k)
 	t.pace.done(k)
-	if !held && !waited {
-		if t.alloc.Release(k.String()) {
-			t.retryWaiting()
-		}
+	if !held && !t.waiting.Has(k) {
+		t.mayServe(t.alloc.Release(k.String()))
 		return nil
 	}
 	return t.clear(k)
@@ -60,7 +57,9 @@ func (t *term) leave(k key) write {
 // decide asks the Allocator and notes whether the Service waits.
 func (t *term) decide(svc kube.Service, obj *corev1.Service) explain.Decision {
 	a := t.applicant(svc, obj)
-	t.adopt(a) // it may have come with an address, from a backup for example
+	if !t.stale(obj) {
+		t.adopt(a) // it may have come with an address, from a backup for example
+	}
 	var v explain.Decision
 	if t.frozen != nil && a.Invalid == nil {
 		v = t.freeze(a)
@@ -68,9 +67,9 @@ func (t *term) decide(svc kube.Service, obj *corev1.Service) explain.Decision {
 		v = t.allocate(a, svc.Name)
 	}
 	if v.Waits() {
-		t.waiting[svc.Name] = a.Created
+		t.waiting.Insert(svc.Name)
 	} else {
-		delete(t.waiting, svc.Name)
+		t.waiting.Delete(svc.Name)
 	}
 	return v
 }
@@ -88,9 +87,7 @@ func (t *term) freeze(a *explain.Applicant) explain.Decision {
 
 func (t *term) allocate(a *explain.Applicant, k key) explain.Decision {
 	v, freed := a.Decide(t.alloc)
-	if freed {
-		t.retryWaiting()
-	}
+	t.mayServe(freed)
 	delete(t.stranded, k)
 	if n := len(v.Stranded); n > 0 {
 		t.stranded[k] = n

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -38,16 +38,17 @@ type term struct {
 	queue    workqueue.TypedRateLimitingInterface[key]
 	results  chan result
 	writes   sync.WaitGroup
-	writing  chan struct{}     // a place for each write under way
-	deadline func() time.Time  // until when a write may be under way
-	pools    bool              // a configuration is in force
-	frozen   error             // why nothing new is handed out; nil: it is
-	waiting  map[key]time.Time // Services that were refused something, with their creation
-	sent     map[key]shown     // what Services were last made to show
-	word     word              // what the speakers say, as heard last
-	hear     func() word       // what they say now
-	pace     pace              // when who announces is written down
-	stranded map[key]int       // Services with addresses outside every pool, with the number of these
+	writing  chan struct{}    // a place for each write under way
+	deadline func() time.Time // until when a write may be under way
+	pools    bool             // a configuration is in force
+	frozen   error            // why nothing new is handed out; nil: it is
+	waiting  sets.Set[key]    // Services that were refused something
+	freed    bool             // something came free since these were served last
+	sent     map[key]shown    // what Services were last made to show
+	word     word             // what the speakers say, as heard last
+	hear     func() word      // what they say now
+	pace     pace             // when who announces is written down
+	stranded map[key]int      // Services with addresses outside every pool, with the number of these
 }
 
 func newTerm(c *Controller) *term {
@@ -55,9 +56,9 @@ func newTerm(c *Controller) *term {
 		Controller: c,
 		alloc:      ipam.New(),
 		queue:      workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[key]()),
-		results:    make(chan result),
+		results:    make(chan result, writers),
 		writing:    make(chan struct{}, writers),
-		waiting:    map[key]time.Time{},
+		waiting:    sets.New[key](),
 		sent:       map[key]shown{},
 		stranded:   map[key]int{},
 		pace:       newPace(),
@@ -87,10 +88,14 @@ func (t *term) run(ctx context.Context) error {
 		}
 	}()
 	for {
+		if len(t.results) == 0 { // those that wait are served once for all that came free
+			t.serveWaiting()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case k := <-keys:
+			t.serveWaiting()
 			t.handle(ctx, k)
 		case r := <-t.results:
 			t.finish(r)
@@ -136,11 +141,40 @@ func (t *term) watch() (stop func(), err error) {
 	return stop, err
 }
 
-// requeue looks again at the Services, the oldest first: who came first is served first.
+// requeue looks again at the Services, the oldest first.
 func (t *term) requeue(services []*corev1.Service) {
 	slices.SortFunc(services, olderFirst)
 	for _, s := range services {
 		t.queue.Add(cache.MetaObjectToName(s))
+	}
+}
+
+// serve decides on the Services at once, the oldest first: who came first is served first, and not who happens to be in the
+// queue already, or has no write under way. What they must show is written when their turn comes.
+func (t *term) serve(services []*corev1.Service) {
+	slices.SortFunc(services, olderFirst)
+	for _, s := range services {
+		if svc := kube.ServiceOf(s); t.serves(s, svc) && (svc.IPv4 || svc.IPv6) {
+			t.decide(svc, s)
+		}
+	}
+	t.requeue(services)
+}
+
+// mayServe notes that something came free, if it did.
+func (t *term) mayServe(freed bool) { t.freed = t.freed || freed }
+
+// serveWaiting serves every Service that was refused something, if something came free since.
+func (t *term) serveWaiting() {
+	for t.freed {
+		t.freed = false
+		var waiting []*corev1.Service
+		for k := range t.waiting {
+			if s := kube.Get[corev1.Service](t.services, k); s != nil {
+				waiting = append(waiting, s)
+			}
+		}
+		t.serve(waiting)
 	}
 }
 
@@ -151,22 +185,9 @@ func (t *term) requeueNamespace(ns key) {
 	}))
 }
 
-// retryWaiting looks again at every Service that was refused something, the oldest first.
-func (t *term) retryWaiting() {
-	waiting := slices.SortedFunc(maps.Keys(t.waiting), func(a, b key) int {
-		return byAge(a, t.waiting[a], b, t.waiting[b])
-	})
-	for _, k := range waiting {
-		t.queue.Add(k)
-	}
-}
-
 func olderFirst(a, b *corev1.Service) int {
-	return byAge(cache.MetaObjectToName(a), a.CreationTimestamp.Time, cache.MetaObjectToName(b), b.CreationTimestamp.Time)
-}
-
-func byAge(a key, createdA time.Time, b key, createdB time.Time) int {
-	return explain.ByAge(a.String(), createdA, b.String(), createdB)
+	name := func(s *corev1.Service) string { return cache.MetaObjectToName(s).String() }
+	return explain.ByAge(name(a), a.CreationTimestamp.Time, name(b), b.CreationTimestamp.Time)
 }
 
 // adoptAll takes in every address that a Service shows. It asks the API server and not the cache, which may not have
@@ -210,7 +231,9 @@ func (t *term) handle(ctx context.Context, k key) {
 	var w write
 	switch k {
 	case configKey:
-		t.loadConfig()
+		if t.loadConfig() {
+			t.serve(kube.List[corev1.Service](t.services))
+		}
 	case gossipKey:
 		t.loadWord()
 	default:
@@ -266,18 +289,14 @@ func (t *term) finish(r result) {
 	} else {
 		t.queue.Forget(r.key)
 	}
-	freed := false
 	switch r.what {
 	case isShown:
 		t.sent[r.key] = r.shown
-		freed = t.alloc.Confirm(service, r.addrs)
+		t.mayServe(t.alloc.Confirm(service, r.addrs))
 	case isGone:
-		delete(t.waiting, r.key) // not before: a write that failed is tried again
-		freed = t.alloc.Release(service)
+		t.waiting.Delete(r.key) // not before: a write that failed is tried again
+		t.mayServe(t.alloc.Release(service))
 	case isUnknown:
-	}
-	if freed {
-		t.retryWaiting()
 	}
 	t.queue.Done(r.key)
 	t.showMetrics()
