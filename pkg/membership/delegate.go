@@ -82,8 +82,11 @@ func (m *Members) letDeny(n *memberlist.Node) {
 		if !m.pause(DenyLater) {
 			return
 		}
-		if m.isDying(n.Name) {
-			join()
+		for range 2 { // with the first it hears what is said of it, with the second it denies that
+			if m.isDying(n.Name) {
+				join()
+				m.pause(denyAsk)
+			}
 		}
 	}
 	if m.isDying(n.Name) {

@@ -36,7 +36,7 @@ func (p *process) gone(node int, m meta) {
 		return
 	}
 	dying := func() bool { s := p.swim.members[node].status; return s == dead || s == left }
-	if p.rand.IntN(p.swim.known()) < membership.Accusers {
+	if p.rand.IntN(max(1, p.swim.alive())) < membership.Accusers {
 		p.exchange(node, func(bool) {}) // it hears what is said of it
 	}
 	answered := false
@@ -53,17 +53,21 @@ func (p *process) gone(node int, m meta) {
 		case !answered:
 			p.forget(node, m)
 		default:
-			p.after(membership.DenyLater, func() {
-				if dying() {
-					p.exchange(node, func(bool) {
-						if dying() {
-							p.forget(node, m)
-						}
-					})
-				}
-			})
+			p.after(membership.DenyLater, func() { p.accuse(node, 2, dying, func() { p.forget(node, m) }) })
 		}
 	})
+}
+
+// accuse exchanges with a member that is said to be dead, a number of times as long as it does not deny that, and calls done if it
+// never does: with the first exchange it hears of it.
+func (p *process) accuse(node, times int, dying func() bool, done func()) {
+	switch {
+	case !dying():
+	case times == 0:
+		done()
+	default:
+		p.exchange(node, func(bool) { p.after(p.sim.denial/2, func() { p.accuse(node, times-1, dying, done) }) })
+	}
 }
 
 func (p *process) forget(node int, m meta) {

@@ -208,6 +208,16 @@ func (s *swim) feel(delta int) {
 	s.awareness = min(max(s.awareness+delta, 0), swimMaxAwareness)
 }
 
+// alive counts the members that are not said to be dead, this one included.
+func (s *swim) alive() (n int) {
+	for i := range s.members {
+		if st := s.members[i].status; st == alive || st == suspect {
+			n++
+		}
+	}
+	return n
+}
+
 // known counts the members that were ever heard of. Those that are dead for 30 s memberlist forgets; no schedule is so long.
 func (s *swim) known() int {
 	n := 0
