@@ -18,7 +18,8 @@ func rollPauses() []time.Duration {
 // CallRoll asks all speakers that are members at once whether they live, several times within a second. It is for one that may be in the
 // smaller part of a LAN that has fallen apart: the heartbeats ask one member after the other, ever more slowly. If no more than half of
 // all are left, those that have not answered are no members any more until one of them is heard of. If more have answered, it is for the
-// heartbeats to say what is wrong with the others, and they are but [Members.Absent]. It reports whether some have not answered.
+// heartbeats to say what is wrong with the others, and they are but [Members.Absent]. It reports whether that is
+// something new.
 func (m *Members) CallRoll() (news bool) {
 	var peers []Peer
 	for _, p := range m.Peers() {
@@ -40,7 +41,7 @@ func (m *Members) CallRoll() (news bool) {
 	asking.Wait()
 	news = m.roll.end()
 	if news {
-		m.cfg.Logger.Info("members give no sign of life", "nodes", m.Absent())
+		m.cfg.Logger.Info("the roll was called", "absent", m.Absent())
 	}
 	return news
 }
@@ -86,12 +87,16 @@ type roll struct {
 	// absent are those that have not answered, or the one before, nor been heard of since.
 	absent map[netip.Addr]bool
 	gone   bool // the absent ones are no members
+	// before and goneBefore are absent and gone as they were when the last call began.
+	before     map[netip.Addr]bool
+	goneBefore bool
 }
 
 // begin begins a roll call of peers.
 func (r *roll) begin(peers []Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.before, r.goneBefore = maps.Clone(r.absent), r.gone
 	r.peers, r.asked = len(peers), make(map[netip.Addr]bool, len(peers))
 	for _, p := range peers {
 		r.asked[p.Addr] = true
@@ -102,8 +107,9 @@ func (r *roll) begin(peers []Peer) {
 // note brings open up to date. The caller holds r.mu.
 func (r *roll) note() { r.open.Store(len(r.asked)+len(r.absent) > 0) }
 
-// end ends a roll call, and reports whether some have not answered. They count as gone if no more than half of all are left.
-func (r *roll) end() bool {
+// end ends a roll call, and reports whether that has changed anything. Those that have not answered count as
+// gone if no more than half of all are left.
+func (r *roll) end() (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.note()
@@ -113,7 +119,7 @@ func (r *roll) end() bool {
 	}
 	r.absent, r.asked = r.asked, nil
 	r.gone = len(r.absent) > 0 && 2*(1+r.peers-len(r.absent)) <= 1+r.peers
-	return len(r.absent) > 0
+	return r.gone != r.goneBefore || !maps.Equal(r.absent, r.before)
 }
 
 // sign takes notice of a packet or a connection. As long as there is no roll call it costs next to nothing.

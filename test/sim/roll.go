@@ -22,14 +22,16 @@ func rollAsks() []time.Duration {
 
 // roll finds out for a process that may be in the smaller part of the LAN who is left.
 type roll struct {
-	p       *process
-	needed  bool
-	calling bool
-	wait    time.Duration // before the next call
-	peers   int           // that were asked by the last call
-	asked   nodeSet       // those of them that have not answered yet
-	absent  nodeSet       // those that have not answered, nor been heard of since
-	gone    bool          // the absent ones are no members
+	p          *process
+	needed     bool
+	calling    bool
+	wait       time.Duration // before the next call
+	peers      int           // that were asked by the last call
+	asked      nodeSet       // those of them that have not answered yet
+	absent     nodeSet       // those that have not answered, nor been heard of since
+	before     nodeSet       // absent when the last call began, and goneBefore the same of gone
+	gone       bool          // the absent ones are no members
+	goneBefore bool
 }
 
 // note takes in whether a roll call is needed.
@@ -44,6 +46,7 @@ func (r *roll) call() {
 	if r.calling = r.needed; !r.calling {
 		return
 	}
+	r.before, r.goneBefore = r.absent, r.gone
 	r.asked = r.p.peers().without(r.p.id)
 	r.peers = len(r.asked.list())
 	for _, node := range r.asked.list() {
@@ -73,7 +76,7 @@ func (r *roll) end() {
 	r.absent, r.asked = r.asked, nodeSet{}
 	n := len(r.absent.list())
 	r.gone = n > 0 && 2*(1+r.peers-n) <= 1+r.peers
-	if n > 0 {
+	if r.gone != r.goneBefore || r.absent != r.before {
 		r.p.trace("has no answer from", r.absent)
 		r.p.kick()
 	}
