@@ -74,16 +74,18 @@ type answerer interface {
 
 // Announcer makes this node answer for a set of addresses. Its methods may be called from any goroutine.
 type Announcer struct {
-	cfg     Config
-	herald  *herald
-	watch   func(context.Context) error // calls setInterfaces
-	open    func(responder.Config) answerer
-	call    func(responder.Interface) caller
-	changed chan struct{} // holds one element if OnChange is to be called
-	newly   chan struct{} // holds one element if OnNews is to be called
-	state   chan struct{} // holds one element if a responder's state changed
-	heard   chan heard    // what responders have seen
-	begun   chan struct{} // holds one element if a conflict began
+	cfg    Config
+	herald *herald
+	watch  func(context.Context) error // calls setInterfaces
+	open   func(responder.Config) answerer
+	call   func(responder.Interface) caller
+	// neighbours returns the hosts on the link of the interface of an index: [netif.Neighbours].
+	neighbours func(index int) ([]netif.Neighbour, error)
+	changed    chan struct{} // holds one element if OnChange is to be called
+	newly      chan struct{} // holds one element if OnNews is to be called
+	state      chan struct{} // holds one element if a responder's state changed
+	heard      chan heard    // what responders have seen
+	begun      chan struct{} // holds one element if a conflict began
 
 	mu       sync.Mutex
 	running  bool
@@ -141,6 +143,7 @@ func New(cfg Config) *Announcer {
 		Logger: cfg.Logger, Exclude: cfg.ExcludeInterfaces, OnChange: a.setInterfaces,
 	}).Run
 	a.open = func(cfg responder.Config) answerer { return responder.Open(cfg) }
+	a.neighbours = netif.Neighbours
 	a.call = func(i responder.Interface) caller { return responder.OpenCaller(i) }
 	return a
 }
@@ -221,6 +224,20 @@ func (a *Announcer) Reannounce(addrs ...netip.Addr) {
 		}
 	}
 	a.herald.update(nil, start)
+}
+
+// Defend announces addr once on each interface that carries it: a peer has announced what this node holds. That is done at RFC
+// 5227's rate.
+func (a *Announcer) Defend(addr netip.Addr) {
+	addr = addr.Unmap()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p := range a.carried {
+		if p.addr == addr && a.guard.mayDefend(p, time.Now()) {
+			a.cfg.Metrics.defences.Add(1)
+			a.herald.defend(p)
+		}
+	}
 }
 
 // CanCarry reports whether an interface of this node can carry addr now, and if not, why.

@@ -354,6 +354,30 @@ func TestReannounce(t *testing.T) {
 	})
 }
 
+// TestDefend: what a peer announces too is announced once, and again only after RFC 5227's DEFEND_INTERVAL. What is quiet is not.
+func TestDefend(t *testing.T) {
+	inLab(t, Config{}, func(l *lab) {
+		l.Set(map[netip.Addr]Announcement{vip: {}, other: {Quiet: true}})
+		l.pass(20 * time.Second)
+		l.forget()
+		for range 3 {
+			l.Defend(vip)
+			l.Defend(other)
+			l.Defend(remote)
+		}
+		l.wantSent(vip.String() + " eth0")
+		l.pass(defendInterval - time.Second)
+		l.Defend(vip)
+		l.wantSent()
+		l.pass(time.Second)
+		l.Defend(vip)
+		l.wantSent(vip.String() + " eth0")
+		if n := l.cfg.Metrics.defences.Load(); n != 2 {
+			t.Errorf("counted %d defences, want 2", n)
+		}
+	})
+}
+
 func TestRefresh(t *testing.T) {
 	inLab(t, Config{Refresh: 10 * time.Second}, func(l *lab) {
 		l.set(vip)

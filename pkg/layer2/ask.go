@@ -2,8 +2,13 @@ package layer2
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 )
+
+// maxBystanders is how many hosts [Announcer.Bystanders] returns of one interface at most.
+const maxBystanders = 8
 
 // caller is what an Announcer needs of a [responder.Caller].
 type caller interface {
@@ -30,6 +35,41 @@ func (a *Announcer) Ask(addr netip.Addr) error {
 		}
 	}
 	return fmt.Errorf("ask for %s: it lies in the subnet of no interface that has a link", addr)
+}
+
+// Bystanders returns hosts that this node's kernel has talked to on the interfaces with a link, a few of each, and that are neither
+// this node nor peers.
+func (a *Announcer) Bystanders() []netip.Addr {
+	a.mu.Lock()
+	links := maps.Clone(a.links)
+	own, peers := a.guard.own, a.guard.peers // replaced and never changed
+	a.mu.Unlock()
+	var hosts []netip.Addr
+	for index, l := range links {
+		neighbours, err := a.neighbours(index)
+		if err != nil {
+			a.cfg.Logger.Debug("the hosts of the LAN are not known", "interface", l.Name, "error", err)
+		}
+		found := 0
+		for _, n := range neighbours {
+			if _, peer := peers[n.MAC]; !peer && !own[n.MAC] && found < maxBystanders {
+				hosts = append(hosts, n.Addr)
+				found++
+			}
+		}
+	}
+	slices.SortFunc(hosts, netip.Addr.Compare)
+	return slices.Compact(hosts)
+}
+
+// Asked reports whether a host has asked for one of addrs since it is desired.
+func (a *Announcer) Asked(addrs []netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(addrs, func(addr netip.Addr) bool {
+		c := a.counters[addr.Unmap()]
+		return c != nil && c.Requests.Load() > 0
+	})
 }
 
 // Collect calls answered for each answer that has come since the last call, with the host that it came from. answered must not call the

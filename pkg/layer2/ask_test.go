@@ -1,6 +1,7 @@
 package layer2
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -57,6 +58,51 @@ func TestAsk(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"eth2"}, closed); diff != "" {
 			t.Errorf("closed (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestBystanders(t *testing.T) {
+	inLab(t, Config{}, func(l *lab) {
+		l.put(eth(4, "eth2", "172.16.0.5/16"))
+		tables := map[int][]netif.Neighbour{}
+		l.neighbours = func(index int) ([]netif.Neighbour, error) {
+			if index == 4 {
+				return nil, errors.New("interrupted")
+			}
+			return tables[index], nil
+		}
+		add := func(host string, mac MAC) {
+			tables[2] = append(tables[2], netif.Neighbour{Addr: netip.MustParseAddr(host), MAC: mac})
+		}
+		l.SetPeers(map[MAC]string{{2, 9}: "node2"})
+		add("192.168.1.12", MAC{2, 9})
+		add("192.168.1.10", l.interfaces["eth0"].MAC)
+		if got := l.Bystanders(); len(got) > 0 {
+			t.Errorf("this node or a peer is none of the others: %v", got)
+		}
+		for i := range byte(20) {
+			add(netip.AddrFrom4([4]byte{192, 168, 1, 100 - i}).String(), MAC{2, 8, i})
+		}
+		got := l.Bystanders()
+		if want := netip.MustParseAddr("192.168.1.93"); len(got) != maxBystanders || got[0] != want {
+			t.Errorf("got %v, want %d from %v on, those known last", got, maxBystanders, want)
+		}
+	})
+}
+
+// TestAsked: a question for one address counts for those that it is among.
+func TestAsked(t *testing.T) {
+	inLab(t, Config{}, func(l *lab) {
+		l.Set(map[netip.Addr]Announcement{vip: {Quiet: true}, other: {Quiet: true}})
+		l.responders["eth0"].held[vip].Counter.Requests.Add(1)
+		for _, tt := range []struct {
+			addrs []netip.Addr
+			want  bool
+		}{{nil, false}, {[]netip.Addr{other, remote}, false}, {[]netip.Addr{other, vip}, true}} {
+			if got := l.Asked(tt.addrs); got != tt.want {
+				t.Errorf("Asked(%v) = %v", tt.addrs, got)
+			}
 		}
 	})
 }

@@ -261,6 +261,12 @@ func (w *watch) defend(index int, now time.Time) bool {
 	return true
 }
 
+// mayDefend is [watch.defend] of a pair.
+func (g *guard) mayDefend(p pair, now time.Time) bool {
+	w := g.watches[p.addr]
+	return w != nil && w.defend(p.index, now)
+}
+
 // giveWay ends the round for a tentative address that somebody else has, and returns the next one. During the pause
 // before that, more of the same changes nothing.
 func (g *guard) giveWay(addr netip.Addr, w *watch, now time.Time) []round {
