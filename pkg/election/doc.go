@@ -34,7 +34,8 @@
 //     answers for nothing until it has merged its peers' claims, or, with none in reach, until a short fence is over. Then it
 //     serves its own side: a node alone, or one half of a split LAN.
 //   - A node that loses all of several peers at once claims nothing: it may be cut off itself. When nobody answers a roll call of
-//     its peers either, it answers whoever asks it on its side, without announcing.
+//     its peers either, it answers whoever asks it on its side; and if it hears hosts there that are no peers, it announces, too.
+//     When it has met its peers again these announce once more what they hold ([Ledger.Vain]).
 //   - An address taken from a live peer is not taken again at once, since views that differ would fight over it.
 //
 // # The wire watch

@@ -77,6 +77,17 @@ func (l *Ledger) Receive(claims []Claim) (tell []Claim) {
 	return tell
 }
 
+// Vain returns claims of the node for those of addrs that another one holds, which lose against that one's. Who receives them for an
+// address that it holds announces that again: see [Ledger.Contested].
+func (l *Ledger) Vain(addrs []netip.Addr) (claims []Claim) {
+	for _, addr := range addrs {
+		if c := l.claims[addr]; c.Seq > 0 && c.Node != l.node {
+			claims = append(claims, Claim{Addr: addr, Node: l.node, Seq: c.Seq - 1})
+		}
+	}
+	return claims
+}
+
 // Concerns reports whether c says of an address that the node holds that another one does, or the other way round. If c is
 // received the node may have to act at once: to fall silent, to say again that it is the holder, or to answer.
 func (l *Ledger) Concerns(c Claim) bool {

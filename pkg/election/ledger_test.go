@@ -138,3 +138,24 @@ func TestLedgerConcerns(t *testing.T) {
 		}
 	}
 }
+
+// TestLedgerVain: what a node answered for while it was alone is announced again by those that hold it.
+func TestLedgerVain(t *testing.T) {
+	x, y, z, unheld := addr("10.0.0.1"), addr("10.0.0.2"), addr("10.0.0.3"), addr("10.0.0.4")
+	claims := []election.Claim{claim("10.0.0.1", "node2", 1), claim("10.0.0.2", "node2", 7), claim("10.0.0.3", "node1", 3)}
+	l, holder := election.NewLedger("node1"), election.NewLedger("node2")
+	l.Receive(claims)
+	holder.Receive(claims)
+	vain := l.Vain([]netip.Addr{x, y, z, unheld})
+	want := []election.Claim{claim("10.0.0.1", "node1", 0), claim("10.0.0.2", "node1", 6)}
+	if diff := cmp.Diff(want, vain, cmpAddr); diff != "" {
+		t.Errorf("claims (-want +got):\n%s", diff)
+	}
+	holder.Receive(vain)
+	if diff := cmp.Diff(l.Claims(), holder.Claims(), cmpAddr); diff != "" {
+		t.Errorf("the holder's claims (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff([]netip.Addr{x, y}, holder.Contested(), cmpAddr); diff != "" {
+		t.Errorf("contested (-want +got):\n%s", diff)
+	}
+}

@@ -41,6 +41,8 @@ type View struct {
 	// Deaf reports that on the wire all nodes are mute that this one watches: see [Sentry.Mute]. Hears reports that one of them
 	// answers. Neither is true as long as none of them has ever answered.
 	Deaf, Hears bool
+	// Bystanders reports that hosts on the LAN are heard that are no peers.
+	Bystanders bool
 	// Blocked reports that the speakers can't talk to each other, though they live. Then claims mean nothing, and Addresses and
 	// Live come from another source that is the same for all nodes, the API server.
 	Blocked bool
@@ -55,7 +57,9 @@ type Decision struct {
 	Doubt Doubt
 	// Hold are the addresses to answer for.
 	Hold []netip.Addr
-	// Quiet are addresses to answer for without announcing them.
+	// Lone are addresses to answer for and to announce without a claim: this node is alone on its side of the LAN.
+	Lone []netip.Addr
+	// Quiet are addresses to answer for without announcing them: it may be deaf.
 	Quiet []netip.Addr
 	// Probe are the addresses that this node will hold if the LAN knows of nobody who has them.
 	Probe []netip.Addr
@@ -276,6 +280,8 @@ func (n *Node) choose(v View) Decision {
 		switch n.step(v, a, plan[a.Addr], &d) {
 		case hold:
 			d.Hold = append(d.Hold, a.Addr)
+		case lone:
+			d.Lone = append(d.Lone, a.Addr)
 		case quiet:
 			d.Quiet = append(d.Quiet, a.Addr)
 		case probe:
@@ -334,6 +340,7 @@ type step int
 const (
 	leave step = iota // to others
 	hold
+	lone
 	quiet
 	probe
 	claim
@@ -342,8 +349,9 @@ const (
 // step decides about a, which planned should hold. What has to wait asks for another decision.
 //
 // That all of several peers are gone at once is less likely than that this node is cut off, or can't hear. So it claims
-// nothing then. When there is no doubt that it is alone it serves its own side, but only whoever asks it: a node that can
-// send and not hear must not draw everything to itself, and when the others are back nothing has moved.
+// nothing then, and when the others are back nothing has moved. When there is no doubt that it is alone it serves its own side:
+// only whoever asks it as long as it hears nobody else either, since a node that can send and not hear must not draw everything to
+// itself.
 func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 	current := v.Claims[a.Addr]
 	proven := current.Seq > n.unwanted[a.Addr] // it was claimed since somebody began to want it
@@ -357,6 +365,8 @@ func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 		return claim // held without one, while claims meant nothing
 	case planned != n.name:
 		return leave
+	case v.Known > 2 && v.Alone && !v.Hears && v.Bystanders:
+		return lone
 	case v.Known > 2 && v.Alone && !v.Hears:
 		return quiet
 	case v.Known > 2 && (v.Alone || v.Deaf):

@@ -260,6 +260,10 @@ func TestNodeThatMayBeCutOff(t *testing.T) {
 	wantDecision(t, "the wire is silent", w.decide(), election.Decision{Hold: vips(vip)})
 	w.Alone = true
 	wantDecision(t, "the heartbeats, too", w.decide(), election.Decision{Hold: vips(vip), Quiet: vips(other)})
+	w.Bystanders = true
+	wantDecision(t, "other hosts are heard", w.decide(), election.Decision{Hold: vips(vip), Lone: vips(other)})
+	w.Bystanders = false
+	wantDecision(t, "and are not any more", w.decide(), election.Decision{Hold: vips(vip), Quiet: vips(other)})
 
 	w.Known = 2
 	wantDecision(t, "there was only one peer", w.decide(), election.Decision{

@@ -320,6 +320,15 @@ func (m *Members) Claim(claims []election.Claim) {
 	m.spread(encodeDatagrams(claims))
 }
 
+// Renounce has the holders of addrs announce them once more: this node has answered for them on its side of a LAN that had fallen
+// apart, so hosts may know them by its MAC.
+func (m *Members) Renounce(addrs []netip.Addr) {
+	m.mu.Lock()
+	vain := m.ledger.Vain(addrs)
+	m.mu.Unlock()
+	m.spread(encodeDatagrams(vain))
+}
+
 // Contested returns the addresses held by this node that a peer has claimed in vain since the last call: see
 // [election.Ledger.Contested].
 func (m *Members) Contested() []netip.Addr {

@@ -465,6 +465,24 @@ func TestStaleClaimIsContested(t *testing.T) {
 	}
 }
 
+// TestRenounce: the holder of what a peer has answered for is told, and holds it as before.
+func TestRenounce(t *testing.T) {
+	k := key(t, "secret")
+	a, b := start(t, "node1", k), start(t, "node2", k)
+	x := netip.MustParseAddr("192.168.1.160")
+	b.Claim([]election.Claim{{Addr: x, Node: "node2", Seq: 1}})
+	if _, err := a.Join([]netip.AddrPort{b.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	a.Renounce([]netip.Addr{x})
+	b.eventually(t, "the holder is told", func() bool { return slices.Equal(b.Contested(), []netip.Addr{x}) })
+	for _, s := range []*speaker{a, b} {
+		if holder := s.Holder(x); holder != "node2" {
+			t.Errorf("held by %q", holder)
+		}
+	}
+}
+
 // TestOnClaims: who holds what is none of a member's is told apart from what may make it act at once.
 func TestOnClaims(t *testing.T) {
 	const x, y = "192.168.1.160", "192.168.1.161"

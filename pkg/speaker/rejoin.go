@@ -32,5 +32,8 @@ func (s *Speaker) rejoin(d election.Doubt) {
 		s.cfg.Logger.Warn("no peer in reach; silent for a while", "for", election.Fence, "err", err)
 	}
 	s.node.Asked(time.Now(), err == nil)
+	if err == nil {
+		s.renounce()
+	}
 	s.sync()
 }

@@ -109,6 +109,7 @@ type Speaker struct {
 	draining  bool
 	lonely    bool // no peer is a member, though some are ready
 	blocked   blockage
+	unclaimed map[netip.Addr]bool     // answered for without a claim since this node met its peers last
 	strange   time.Time               // until then, who has an address may be a speaker that is no member: see strangers
 	announced map[announced]time.Time // since when
 	peers     []membership.Peer       // that lived when this speaker looked last
@@ -143,6 +144,7 @@ func New(cfg Config) *Speaker {
 		deadman:    newDeadman(),
 		phases:     newPhases(),
 		node:       election.NewNode(cfg.Node, pauseLimit),
+		unclaimed:  map[netip.Addr]bool{},
 		announced:  map[announced]time.Time{},
 		conflicts:  map[netip.Addr]layer2.MAC{},
 		known:      newAcquaintances(),

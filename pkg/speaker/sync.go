@@ -54,10 +54,12 @@ func (s *Speaker) look() (facts, election.View) {
 	able := s.canAnnounce(f)
 	s.tellMeta(own, able)
 	deaf, hears := s.watch.hears()
+	alone := s.members.Alone()
+	s.watch.attendBystanders(deaf || alone, time.Now(), s.announcer.Bystanders)
 	return f, election.View{
 		Now: time.Now(), Addresses: f.addresses, Live: f.live, Draining: f.draining, Known: 1 + len(s.listed()),
-		Claims: s.members.Claims(), Able: able, Alone: s.members.Alone(), Deaf: deaf, Hears: hears, Blocked: blocked,
-		Free: s.announcer.Free,
+		Claims: s.members.Claims(), Able: able, Alone: alone, Deaf: deaf, Hears: hears, Blocked: blocked,
+		Bystanders: s.hearsBystanders(), Free: s.announcer.Free,
 	}
 }
 
@@ -143,7 +145,7 @@ func (s *Speaker) canAnnounce(f facts) bool {
 // that it is relieved, the new one answers.
 func (s *Speaker) act(f facts, d election.Decision) {
 	desired := map[netip.Addr]layer2.Announcement{}
-	for _, addr := range d.Hold {
+	for _, addr := range slices.Concat(d.Hold, d.Lone) {
 		desired[addr] = f.announce[addr]
 	}
 	for _, addr := range d.Quiet {
@@ -159,6 +161,7 @@ func (s *Speaker) act(f facts, d election.Decision) {
 	held := func(addr netip.Addr) bool { a, ok := desired[addr]; return ok && !a.Tentative }
 	s.phases.take(d.Moves, func(node string) time.Time { since, _ := s.watch.silentSince(node); return since }, held)
 	s.announcer.Set(desired)
+	s.noteUnclaimed(d)
 	s.members.Claim(d.Claims)
 	s.noteDuplicates(held)
 	s.noteMoves(d.Moves)

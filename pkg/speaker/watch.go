@@ -22,6 +22,8 @@ type watch struct {
 	round   time.Time // when all are to be asked again
 	pulse   election.Pulse
 
+	bystanders bystanders
+
 	onAnswer func(netip.Addr) // note
 }
 
@@ -155,6 +157,7 @@ func (w *watch) tick(now time.Time, wire wire, ended func(membership.Peer) bool)
 			c.next = earlier(c.next, now.Add(election.HurryInterval))
 		}
 	}
+	w.bystanders.tick(now, wire)
 	if everyone && w.look(now, wire) {
 		c.next = earlier(c.next, now.Add(election.HurryInterval))
 	}
@@ -169,6 +172,7 @@ func (w *watch) note(addr netip.Addr) {
 	for a, m := range w.missing {
 		m.answered = m.answered || a.Addr() == addr
 	}
+	w.bystanders.note(addr, w.looked)
 }
 
 // look asks the nodes of speakers that are missing and reports whether there are any to ask. Those that are watched have been
@@ -290,7 +294,11 @@ func (s *Speaker) observe() {
 func (s *Speaker) onPeer(addr netip.Addr, node string) {
 	s.phases.seen(addr, time.Now())
 	time.AfterFunc(claimWait, func() {
-		if s.members == nil || s.members.Holder(addr) != s.cfg.Node || !s.meetings.begin(node, time.Now()) {
+		if s.members == nil || s.members.Holder(addr) != s.cfg.Node {
+			return
+		}
+		s.announcer.Defend(addr) // if the peer can't be talked to, hosts here should not go by its word
+		if !s.meetings.begin(node, time.Now()) {
 			return
 		}
 		s.cfg.Logger.Info("a peer announces what this node holds; asking it", "ip", addr, "node", node)

@@ -60,8 +60,10 @@ type process struct {
 
 	answers addrSet
 	probed  map[netip.Addr]time.Duration // since when the LAN is asked
-	met     map[int]time.Duration        // when an announcement has last caused an exchange with a node
-	onTurn  func()                       // what waits for a change instead of the loop
+	// unclaimed is answered for without a claim since this node met its peers last.
+	unclaimed addrSet
+	met       map[int]time.Duration // when an announcement has last caused an exchange with a node
+	onTurn    func()                // what waits for a change instead of the loop
 }
 
 // start starts the speaker of a machine with nothing in its memory.
@@ -248,7 +250,7 @@ func (p *process) look(then func(election.View)) {
 	p.setMeta(meta{announcing: p.able, draining: p.draining}, func() {
 		v.Now, v.Claims, v.Alone = p.time(), p.ledger.Claims(), p.alone()
 		v.Deaf, v.Hears = p.watch.hears()
-		v.Free = p.free
+		v.Free, v.Bystanders = p.free, true
 		then(v)
 	})
 }
@@ -294,13 +296,17 @@ func (p *process) free(a netip.Addr) bool {
 // act answers for what this node holds, and then tells the peers what it has claimed.
 func (p *process) act(d election.Decision, then func()) {
 	p.probe(d.Probe)
-	p.answer(addrsOf(d.Hold) | addrsOf(d.Quiet))
+	hold, unclaimed := addrsOf(d.Hold), addrsOf(d.Lone)|addrsOf(d.Quiet)
+	fresh := unclaimed &^ p.answers
+	p.answer(hold | unclaimed)
+	p.unclaimed = p.unclaimed&^hold | unclaimed
 	p.sim.claimed(p, d.Claims)
 	p.after(p.wake(), func() {
 		if len(d.Claims) > 0 {
 			p.claim(d.Claims)
 			p.announce(addrsIn(d.Claims))
 		}
+		p.announce(fresh)
 		p.announce(addrsOf(p.ledger.Contested()))
 		then()
 	})
@@ -336,8 +342,23 @@ func (p *process) rejoin(d election.Doubt, then func()) {
 	p.joinAny(d.Wait, func(reached bool) {
 		p.trace("asked its peers, reached one", reached)
 		p.node.Asked(p.time(), reached)
+		if reached {
+			p.renounce()
+		}
 		p.sync(then)
 	})
+}
+
+// renounce has those announce once more that hold what this node has answered for without a claim.
+func (p *process) renounce() {
+	var addrs []netip.Addr
+	for _, a := range p.unclaimed.list() {
+		addrs = append(addrs, addrOf(a))
+	}
+	p.unclaimed = 0
+	if vain := p.ledger.Vain(addrs); len(vain) > 0 {
+		p.spread([]message{{claims: vain}})
+	}
 }
 
 // joinAny exchanges claims with all other nodes and says when one has answered, or none in time.

@@ -53,6 +53,7 @@ var kinds = []kind{
 		},
 	},
 	{name: "partition-heal", moves: true, inject: unbridge, undo: rebridge},
+	{name: "two-nodes-lost", moves: true, inject: onTwo(unbridge), undo: onTwo(rebridge)},
 	{name: "mass-1000", mass: true},
 }
 
@@ -117,6 +118,17 @@ func unbridge(ctx context.Context, b *bench, node string) error { return b.port(
 
 func rebridge(ctx context.Context, b *bench, node string) error {
 	return b.port(ctx, node, "master", "lan")
+}
+
+// onTwo does something to the node and to another one of three, so that one is left.
+func onTwo(do func(context.Context, *bench, string) error) func(context.Context, *bench, string) error {
+	return func(ctx context.Context, b *bench, node string) error {
+		nodes := b.Nodes()
+		if nodes[0].Name == node {
+			nodes = nodes[1:]
+		}
+		return errors.Join(do(ctx, b, node), do(ctx, b, nodes[0].Name))
+	}
 }
 
 // port changes the node's port on the switch by ip-link(8), in a few milliseconds.
