@@ -568,30 +568,24 @@ func (c *checker) excused(a Attempt) bool {
 	if a.Reset && slices.ContainsFunc(c.moves[a.Addr], func(t time.Duration) bool { return (t - a.At).Abs() < straddle }) {
 		return true
 	}
+	match := c.matcher(view{cluster.Client, a.Addr}, i, c.holders(a)...)
 	return slices.ContainsFunc(c.windows, func(w window) bool {
-		if w.effect != connEffect || !w.overlaps(i) {
-			return false
-		}
-		at := a.At
-		if w.cached {
-			at = w.from
-		}
-		match := c.matcher(view{cluster.Client, a.Addr}, i, c.holders(a.Addr, at)...)
-		return match(w) || w.cluster && !c.owned[n].local
+		matches := match(w) || w.cluster && !c.owned[n].local
+		return w.effect == connEffect && w.overlaps(i) && matches
 	})
 }
 
-// holders returns who answered the client for an address at about a moment, or last before.
-func (c *checker) holders(addr netip.Addr, at time.Duration) (nodes []string) {
+// holders returns who answered the client for the address of an attempt, about then or last before.
+func (c *checker) holders(a Attempt) (nodes []string) {
 	var last span
-	for _, s := range c.seen[view{cluster.Client, addr}] {
-		if s.from > at+time.Second {
+	for _, s := range c.seen[view{cluster.Client, a.Addr}] {
+		if s.from > a.At+time.Second {
 			continue
 		}
 		if s.to > last.to {
 			last = s
 		}
-		if s.to > at-time.Second {
+		if s.to > a.At-time.Second {
 			nodes = append(nodes, s.node)
 		}
 	}

@@ -275,7 +275,7 @@ func TestCheck(t *testing.T) {
 		{"a host in the smaller part of a split LAN goes on with a MAC of the other part", func(s *story) {
 			s.part(21_500)
 			s.attempts(20_000, 29_800, "timeout")
-		}, nil},
+		}, []string{"129 connections to"}},
 		{"connections fail in the smaller part of a split LAN, to a node in it", func(s *story) {
 			s.fault(Fault{Kind: "partition", Apart: []string{"node1", "node2"}})
 			s.holders = []holding{{node: "node3", to: 60_000}}

@@ -94,9 +94,6 @@
 //	new Service, deleted Service       3 s until somebody answers, and until nobody does                                     claim, release
 //	endpoints                          anything of churn, until ready and 3 s; and silence while it has none
 //
-// In the smaller part of a split LAN nothing is announced: a host there that knows the MAC of a node in the other part goes on with it,
-// and its connections to that node's addresses may fail until the LAN is whole again.
-//
 // Connections to Services of policy Cluster may fail while a node is out of reach: kube-proxy sends them there until Kubernetes
 // takes it for lost. Those of policy Local may fail when the address may go unanswered. One that is reset within a second of a
 // move does not count: its handshake was under way.

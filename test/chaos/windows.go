@@ -50,7 +50,6 @@ type window struct {
 	service  string // only for this Service; empty: all
 	observer string // only as seen by this observer; empty: by all
 	cluster  bool   // only for Services of policy Cluster
-	cached   bool   // only for addresses that this node held when the window began: hosts may go on with its MAC
 	fault    int    // its number
 }
 
@@ -166,9 +165,6 @@ func (b *builder) parted() {
 		}
 		if 2*len(away) >= len(b.nodes) {
 			b.allow(b.Begin, b.Injected+minority, window{observer: o.Name}, gapEffect, moveEffect, connEffect, dupEffect)
-			for _, n := range away { // nothing is announced there: a host that knows the MAC of n goes on with it
-				b.allow(b.Begin, b.Undone, window{observer: o.Name, node: n.Name, cached: true}, connEffect)
-			}
 			continue
 		}
 		for _, n := range away {
