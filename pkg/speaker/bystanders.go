@@ -17,6 +17,15 @@ const (
 	bystandersWait = 10 * time.Second
 )
 
+// side is how this node serves its side of a LAN that has fallen apart, as the log says it.
+type side string
+
+const (
+	sideNone  side = "" // the LAN is whole
+	sideQuiet side = "no peer in sight; answering for its addresses, and announcing once other hosts are heard"
+	sideLone  side = "no peer in sight; answering for its addresses and announcing them"
+)
+
 // bystanders are hosts of the LAN that are no peers. Whether one of them is heard tells a node that is alone from one that is deaf.
 type bystanders struct {
 	hosts                map[netip.Addr]bool
@@ -85,12 +94,19 @@ func (s *Speaker) noteUnclaimed(d election.Decision) {
 	for _, addr := range slices.Concat(d.Lone, d.Quiet) {
 		s.unclaimed[addr] = true
 	}
+	side := sideNone
 	switch {
 	case len(d.Quiet) > 0:
+		side = sideQuiet
 		s.again = earlier(s.again, time.Now().Add(bystandersEvery))
 	case len(d.Lone) > 0:
+		side = sideLone
 		s.again = earlier(s.again, time.Now().Add(bystandersWait))
 	}
+	if side != s.side && side != sideNone {
+		s.cfg.Logger.Warn(string(side))
+	}
+	s.side = side
 }
 
 // renounce has those announce once more that hold what this node has answered for without a claim.

@@ -20,5 +20,7 @@
 // What this node knows may be from the past: it was paused, its link was down, it lost sight of its peers. Then it answers for
 // nothing until it has exchanged claims with a peer, or, with none in reach, until a short fence is over (rejoin.go). Questions that were
 // asked during a pause may be read before anything else runs: so not even a frame leaves it without a beat of the watch in good time
-// (deadman.go). If the LAN may have fallen apart the roll of the peers is called (roll.go). If the speakers can't talk to each other at all, though they live, it follows the list of the API server (blocked.go).
+// (deadman.go). If the LAN may have fallen apart the roll of the peers is called (roll.go). A node that is left alone serves its side of
+// the LAN without a claim, and announces if it hears other hosts there (bystanders.go). If the speakers can't talk to each other at all,
+// though they live, it follows the list of the API server (blocked.go).
 package speaker
