@@ -41,14 +41,14 @@ func (a *Announcer) Ask(addr netip.Addr) error {
 // this node nor peers.
 func (a *Announcer) Bystanders() []netip.Addr {
 	a.mu.Lock()
-	links := maps.Clone(a.links)
+	links := slices.Collect(maps.Keys(a.links))
 	own, peers := a.guard.own, a.guard.peers // replaced and never changed
 	a.mu.Unlock()
 	var hosts []netip.Addr
-	for index, l := range links {
+	for _, index := range links {
 		neighbours, err := a.neighbours(index)
 		if err != nil {
-			a.cfg.Logger.Debug("the hosts of the LAN are not known", "interface", l.Name, "error", err)
+			a.cfg.Logger.Debug("the hosts on an interface are not known", "index", index, "error", err)
 		}
 		found := 0
 		for _, n := range neighbours {

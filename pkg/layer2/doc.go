@@ -33,9 +33,10 @@
 //
 // Responders report each frame in which somebody else claims a desired address. If its MAC is that of any interface of
 // this node, it means nothing. If it is a peer's ([Announcer.SetPeers]) the two don't agree who holds the address:
-// [Config.OnPeer] is called, whose answer may be [Announcer.Defend]. All others are foreign: there is a [Conflict], of which the owner hears by OnNews. A held
-// address is never given up for that; it is defended by one announcement at most every ten seconds on each interface
-// (RFC 5227 section 2.4, case c). What is kept is one conflict for each desired address, whatever is said on the LAN.
+// [Config.OnPeer] is called, whose answer may be [Announcer.Defend]. All others are foreign: there is a [Conflict], of
+// which the owner hears by OnNews. A held address is never given up for that; it is defended by one announcement at most
+// every ten seconds on each interface (RFC 5227 section 2.4, case c). What is kept is one conflict for each desired
+// address, whatever is said on the LAN.
 //
 // # Who waits for whom
 //
