@@ -143,6 +143,8 @@ type Node struct {
 	heard    map[netip.Addr]heard // the claims of the last View
 	// bare are the addresses held without a claim.
 	bare map[netip.Addr]bool
+	// served are those that it answers for without one, alone on its side of the LAN.
+	served map[netip.Addr]bool
 }
 
 // heard is a claim, and when this node has heard of it, if it took the holder for dead by then.
@@ -291,6 +293,10 @@ func (n *Node) choose(v View) Decision {
 		}
 	}
 	n.bare = nil // what was held so is claimed now
+	n.served = map[netip.Addr]bool{}
+	for _, addr := range slices.Concat(d.Lone, d.Quiet) {
+		n.served[addr] = true
+	}
 	return d
 }
 
@@ -365,10 +371,8 @@ func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 		return claim // held without one, while claims meant nothing
 	case planned != n.name:
 		return leave
-	case v.Known > 2 && v.Alone && !v.Hears && v.Bystanders:
-		return lone
 	case v.Known > 2 && v.Alone && !v.Hears:
-		return quiet
+		return n.serve(v, a.Addr, proven)
 	case v.Known > 2 && (v.Alone || v.Deaf):
 		return leave
 	case v.Now.Before(n.modest):
@@ -385,6 +389,17 @@ func (n *Node) step(v View, a Address, planned string, d *Decision) step {
 		return leave
 	}
 	return claim
+}
+
+// serve decides about addr, which nobody else on this side of the LAN is left to hold.
+func (n *Node) serve(v View, addr netip.Addr, proven bool) step {
+	switch {
+	case !proven && !n.served[addr] && v.Free != nil && !v.Free(addr):
+		return probe
+	case v.Bystanders:
+		return lone
+	}
+	return quiet
 }
 
 // mayTake returns when this node may claim addr from holder, zero for now. Two nodes whose caches differ may each hold the

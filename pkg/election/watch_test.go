@@ -2,6 +2,7 @@ package election_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -264,6 +265,21 @@ func TestNodeThatMayBeCutOff(t *testing.T) {
 	wantDecision(t, "other hosts are heard", w.decide(), election.Decision{Hold: vips(vip), Lone: vips(other)})
 	w.Bystanders = false
 	wantDecision(t, "and are not any more", w.decide(), election.Decision{Hold: vips(vip), Quiet: vips(other)})
+
+	const fresh = "192.168.1.162"
+	free := false
+	w.Free = func(a netip.Addr) bool { return free && a == addr(fresh) }
+	w.want(nodes[:1], vip, other, addr(fresh))
+	wantDecision(t, "nobody has ever had the third one", w.decide(), election.Decision{
+		Hold: vips(vip), Quiet: vips(other), Probe: vips(addr(fresh)),
+	})
+	free = true
+	wantDecision(t, "the LAN knows nobody who has it", w.decide(), election.Decision{Hold: vips(vip), Quiet: vips(other, addr(fresh))})
+	free, w.Bystanders = false, true // it is not asked for any more
+	wantDecision(t, "it is served now", w.decide(), election.Decision{Hold: vips(vip), Lone: vips(other, addr(fresh))})
+	w.want(nodes[:1], vip, other)
+	w.decide()
+	w.Bystanders = false
 
 	w.Known = 2
 	wantDecision(t, "there was only one peer", w.decide(), election.Decision{
