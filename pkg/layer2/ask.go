@@ -2,7 +2,6 @@ package layer2
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 )
@@ -17,15 +16,15 @@ type caller interface {
 	Close()
 }
 
-// Ask asks a host for its own address, through the interface in whose subnet that lies. [Announcer.Collect] tells of the
-// answer. It returns an error if there is no such interface or it is without a link.
+// Ask asks a host for its own address, through the interface in whose subnet that lies, and which is its zone if it has one.
+// [Announcer.Collect] tells of the answer. It returns an error if there is no such interface or it is without a link.
 func (a *Announcer) Ask(addr netip.Addr) error {
-	addr = addr.Unmap()
+	addr, zone := addr.Unmap().WithZone(""), addr.Zone()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, i := range a.snapshot.Interfaces() {
 		l := a.links[i.Index]
-		if l == nil {
+		if l == nil || zone != "" && zone != i.Name {
 			continue
 		}
 		for _, p := range i.Prefixes {
@@ -38,24 +37,31 @@ func (a *Announcer) Ask(addr netip.Addr) error {
 }
 
 // Bystanders returns hosts that this node's kernel has talked to on the interfaces with a link, a few of each, and that are neither
-// this node nor peers.
+// this node nor peers. Link-local addresses have the interface as their zone.
 func (a *Announcer) Bystanders() []netip.Addr {
 	a.mu.Lock()
-	links := slices.Collect(maps.Keys(a.links))
+	names := make(map[int]string, len(a.links))
+	for index, l := range a.links {
+		names[index] = l.Name
+	}
 	own, peers := a.guard.own, a.guard.peers // replaced and never changed
 	a.mu.Unlock()
 	var hosts []netip.Addr
-	for _, index := range links {
+	for index, name := range names {
 		neighbours, err := a.neighbours(index)
 		if err != nil {
-			a.cfg.Logger.Debug("the hosts on an interface are not known", "index", index, "error", err)
+			a.cfg.Logger.Debug("the hosts on an interface are not known", "interface", name, "error", err)
 		}
 		found := 0
 		for _, n := range neighbours {
-			if _, peer := peers[n.MAC]; !peer && !own[n.MAC] && found < maxBystanders {
-				hosts = append(hosts, n.Addr)
-				found++
+			if _, peer := peers[n.MAC]; peer || own[n.MAC] || found == maxBystanders {
+				continue
 			}
+			found++
+			if n.Addr.IsLinkLocalUnicast() && n.Addr.Is6() {
+				n.Addr = n.Addr.WithZone(name)
+			}
+			hosts = append(hosts, n.Addr)
 		}
 	}
 	slices.SortFunc(hosts, netip.Addr.Compare)

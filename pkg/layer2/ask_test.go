@@ -37,6 +37,8 @@ func TestAsk(t *testing.T) {
 			{"172.16.0.7", "eth2 172.16.0.7 from 172.16.0.5"},
 			{"::ffff:172.16.0.7", "eth2 172.16.0.7 from 172.16.0.5"},
 			{"2001:db8::7", "eth2 2001:db8::7 from 2001:db8::5"},
+			{"2001:db8::7%eth2", "eth2 2001:db8::7 from 2001:db8::5"},
+			{"2001:db8::7%eth0", ""},
 			{"172.16.0.5", ""}, // its own
 			{"203.0.113.9", ""},
 		}
@@ -81,6 +83,11 @@ func TestBystanders(t *testing.T) {
 		if got := l.Bystanders(); len(got) > 0 {
 			t.Errorf("this node or a peer is none of the others: %v", got)
 		}
+		add("fe80::1", MAC{2, 7})
+		if got := l.Bystanders(); len(got) != 1 || got[0].String() != "fe80::1%eth0" {
+			t.Errorf("a link-local one is %v", got)
+		}
+		clear(tables)
 		for i := range byte(20) {
 			add(netip.AddrFrom4([4]byte{192, 168, 1, 100 - i}).String(), MAC{2, 8, i})
 		}

@@ -28,7 +28,7 @@ const (
 
 // bystanders are hosts of the LAN that are no peers. Whether one of them is heard tells a node that is alone from one that is deaf.
 type bystanders struct {
-	hosts                map[netip.Addr]bool
+	hosts                []netip.Addr
 	listed, asked, heard time.Time
 }
 
@@ -38,10 +38,7 @@ func (b *bystanders) attend(now time.Time, list func() []netip.Addr) {
 		return
 	}
 	b.listed = now
-	b.hosts = map[netip.Addr]bool{}
-	for _, h := range list() {
-		b.hosts[h] = true
-	}
+	b.hosts = list()
 }
 
 // tick asks the hosts, if it is time.
@@ -50,14 +47,14 @@ func (b *bystanders) tick(now time.Time, wire wire) {
 		return
 	}
 	b.asked = now
-	for h := range b.hosts {
+	for _, h := range b.hosts {
 		_ = wire.Ask(h) // another one may do
 	}
 }
 
 // note notes an answer of a host.
 func (b *bystanders) note(addr netip.Addr, now time.Time) {
-	if b.hosts[addr] {
+	if slices.ContainsFunc(b.hosts, func(h netip.Addr) bool { return h.WithZone("") == addr }) {
 		b.heard = now
 	}
 }

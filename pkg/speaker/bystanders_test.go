@@ -10,7 +10,7 @@ import (
 
 // TestBystanders is about a node whose peer is gone, and which listens to other hosts.
 func TestBystanders(t *testing.T) {
-	peer, router, new := addr("192.168.1.12"), addr("192.168.1.1"), addr("192.168.1.2")
+	peer, router, new := addr("192.168.1.12"), addr("192.168.1.1"), addr("fe80::1%eth0")
 	l := &lan{watch: newWatch(), now: time.Unix(1000, 0), mute: map[netip.Addr]bool{peer: true, router: true}}
 	l.set([]membership.Peer{{Name: "node2", Addr: peer}}, nil)
 	hosts := []netip.Addr{router}

@@ -25,13 +25,13 @@ type lan struct {
 	heard   []netip.Addr // answers that nobody has collected
 }
 
-// Ask implements wire: those that are not mute answer at once.
+// Ask implements wire: those that are not mute answer at once, without a zone.
 func (l *lan) Ask(a netip.Addr) error {
 	if l.linkOff {
 		return errors.New("network is down")
 	}
 	if !l.mute[a] {
-		l.heard = append(l.heard, a)
+		l.heard = append(l.heard, a.WithZone(""))
 	}
 	return nil
 }
