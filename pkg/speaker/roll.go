@@ -7,7 +7,7 @@ import (
 )
 
 // The roll is called rollSoon after it seems necessary, since the watchers of a node that has vanished don't find that out at the same
-// moment, and then ever more rarely: after rollAgain, and doubled each time up to rollLater.
+// moment, or at once if nobody is heard any more; and then ever more rarely: after rollAgain, and doubled each time up to rollLater.
 const (
 	rollSoon  = 300 * time.Millisecond
 	rollAgain = time.Second
@@ -23,20 +23,28 @@ type roll struct {
 	mu      sync.Mutex
 	needed  bool
 	calling bool
+	atOnce  chan struct{} // closed if the first call should not wait; nil: it does not
 }
 
-// note takes in whether a roll call is needed: as long as nobody is heard on the wire, or a node is in question.
-func (r *roll) note(needed bool) {
+// note takes in whether a roll call is needed, and at once: as long as a node is in question, and nobody is heard on the wire.
+func (r *roll) note(needed, atOnce bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.needed = needed; needed && !r.calling {
-		r.calling = true
-		go r.keepCalling()
+		r.calling, r.atOnce = true, make(chan struct{})
+		go r.keepCalling(r.atOnce)
+	}
+	if atOnce && r.atOnce != nil {
+		close(r.atOnce)
+		r.atOnce = nil
 	}
 }
 
-func (r *roll) keepCalling() {
-	time.Sleep(rollSoon)
+func (r *roll) keepCalling(atOnce <-chan struct{}) {
+	select {
+	case <-atOnce:
+	case <-time.After(rollSoon):
+	}
 	for wait := rollAgain; r.goesOn(); wait = min(2*wait, rollLater) {
 		if r.call() {
 			r.onNews()

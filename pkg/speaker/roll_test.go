@@ -16,6 +16,7 @@ func TestRoll(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
 		needed      []time.Duration // since when
+		deaf        []time.Duration // the same, and nobody is heard
 		not         []time.Duration
 		calls, news []time.Duration // the second call is the first that brings news
 	}{
@@ -23,6 +24,14 @@ func TestRoll(t *testing.T) {
 			name: "for good", needed: []time.Duration{0, 100 * ms},
 			calls: []time.Duration{300 * ms, 2300 * ms, 5300 * ms, 10300 * ms, 15300 * ms},
 			news:  []time.Duration{3300 * ms, 6300 * ms, 11300 * ms, 16300 * ms},
+		},
+		{
+			name: "at once", deaf: []time.Duration{0, 100 * ms}, not: []time.Duration{1100 * ms},
+			calls: []time.Duration{0},
+		},
+		{
+			name: "at once after all", needed: []time.Duration{0}, deaf: []time.Duration{100 * ms, 200 * ms}, not: []time.Duration{1100 * ms},
+			calls: []time.Duration{100 * ms},
 		},
 		{name: "not for long", needed: []time.Duration{0}, not: []time.Duration{200 * ms}},
 		{
@@ -48,17 +57,20 @@ func TestRoll(t *testing.T) {
 					onNews: func() { news = append(news, time.Since(begin)) },
 				}
 				for _, at := range tc.needed {
-					time.AfterFunc(at, func() { r.note(true) })
+					time.AfterFunc(at, func() { r.note(true, false) })
+				}
+				for _, at := range tc.deaf {
+					time.AfterFunc(at, func() { r.note(true, true) })
 				}
 				for _, at := range tc.not {
-					time.AfterFunc(at, func() { r.note(false) })
+					time.AfterFunc(at, func() { r.note(false, false) })
 				}
 				time.Sleep(20 * second)
 				synctest.Wait()
 				if diff := cmp.Diff([][]time.Duration{tc.calls, tc.news}, [][]time.Duration{calls, news}); diff != "" {
 					t.Errorf("calls, and those that brought news (-want +got):\n%s", diff)
 				}
-				r.note(false)
+				r.note(false, false)
 				time.Sleep(rollLater + 2*second) // until it has ended
 			})
 		})

@@ -404,6 +404,6 @@ func (s *Speaker) dead(names, absent []string) map[string]bool {
 		delete(reports, node)
 	}
 	deaf, _ := s.watch.hears()
-	s.roll.note(deaf || inQuestion(s.cfg.Node, names, reports, dead))
+	s.roll.note(deaf || inQuestion(s.cfg.Node, names, reports, dead), deaf)
 	return dead
 }

@@ -25,6 +25,7 @@ type roll struct {
 	p          *process
 	needed     bool
 	calling    bool
+	waits      bool          // with the first call
 	wait       time.Duration // before the next call
 	peers      int           // that were asked by the last call
 	asked      nodeSet       // those of them that have not answered yet
@@ -34,11 +35,22 @@ type roll struct {
 	goneBefore bool
 }
 
-// note takes in whether a roll call is needed.
-func (r *roll) note(needed bool) {
+// note takes in whether a roll call is needed, and at once.
+func (r *roll) note(needed, atOnce bool) {
 	if r.needed = needed; needed && !r.calling && r.p.sim.rolls {
-		r.calling, r.wait = true, rollAgain
-		r.p.after(rollSoon, r.call)
+		r.calling, r.waits, r.wait = true, true, rollAgain
+		r.p.after(rollSoon, r.begin)
+	}
+	if atOnce {
+		r.begin()
+	}
+}
+
+// begin makes the first of some calls, unless that was done.
+func (r *roll) begin() {
+	if r.waits {
+		r.waits = false
+		r.call()
 	}
 }
 

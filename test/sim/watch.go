@@ -175,7 +175,8 @@ func (p *process) present() nodeSet {
 			present = present.without(p.sim.id(name))
 		}
 	}
-	p.roll.note(p.inQuestion(watched, own, silent))
+	deaf, _ := p.watch.hears()
+	p.roll.note(deaf || p.inQuestion(watched, own, silent), deaf)
 	return present
 }
 
@@ -306,11 +307,8 @@ func (a *attendance) closed(m *machine) {
 	m.retransmit(m.id, a.p.id, m.now+time.Minute, firstRetransmit, func() { a.later(0, a.connect) })
 }
 
-// inQuestion reports whether a roll call is needed.
+// inQuestion reports whether a roll call is needed for a node that not enough call silent.
 func (p *process) inQuestion(peers nodeSet, own []string, silent map[string]bool) bool {
-	if deaf, _ := p.watch.hears(); deaf {
-		return true
-	}
 	accused := func(node string) bool { return !silent[node] && peers.has(p.sim.id(node)) }
 	if slices.ContainsFunc(own, accused) {
 		return true
