@@ -227,14 +227,13 @@ func (a *Announcer) Reannounce(addrs ...netip.Addr) {
 }
 
 // Defend announces addr once on each interface that carries it: a peer has announced what this node holds. That is done at RFC
-// 5227's rate.
+// 5227's rate, and no conflict.
 func (a *Announcer) Defend(addr netip.Addr) {
 	addr = addr.Unmap()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for p := range a.carried {
 		if p.addr == addr && a.guard.mayDefend(p, time.Now()) {
-			a.cfg.Metrics.defences.Add(1)
 			a.herald.defend(p)
 		}
 	}
