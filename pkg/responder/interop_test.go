@@ -74,6 +74,7 @@ func talk(w *vethWire, addr netip.Addr) {
 // routers do before they let an entry expire.
 func TestLinuxResolves(t *testing.T) {
 	w, set := newClient(t)
+	w.peer.Do(func() error { return netns.WaitLinkLocal("lan0") }) // it verifies from there
 	for _, addr := range []netip.Addr{vip4, vip6} {
 		t.Run(addr.String(), func(t *testing.T) {
 			talk(w, addr)

@@ -172,6 +172,26 @@ func Duplicate(name string) (bool, error) {
 	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_DADFAILED != 0 }), nil
 }
 
+// WaitLinkLocal waits until a link that is up may use its IPv6 link-local address: duplicate address detection takes up to two seconds,
+// and before that a kernel verifies no neighbour. In a peer's namespace call it from [Peer.Do].
+func WaitLinkLocal(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	for deadline := time.Now().Add(waitFor); ; time.Sleep(time.Millisecond) {
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		if slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+			return a.IP.IsLinkLocalUnicast() && a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
+		}) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("link %s has no usable link-local address after %s: %v %w", name, waitFor, addrs, err)
+		}
+	}
+}
+
 // waitLocal waits until frames for addr are received. The kernel makes IPv6 addresses usable in the background, also those
 // without duplicate address detection.
 func waitLocal(addr netip.Addr) error {
