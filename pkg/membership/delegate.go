@@ -83,9 +83,11 @@ func (m *Members) letDeny(n *memberlist.Node) {
 			return
 		}
 		for range 2 { // with the first it hears what is said of it, with the second it denies that
-			if m.isDying(n.Name) {
-				join()
-				m.pause(denyAsk)
+			if !m.isDying(n.Name) {
+				break
+			}
+			if join(); !m.pause(denyAsk) {
+				return
 			}
 		}
 	}
