@@ -18,8 +18,7 @@ func rollPauses() []time.Duration {
 // CallRoll asks all speakers that are members at once whether they live, several times within a second. It is for one that may be in the
 // smaller part of a LAN that has fallen apart: the heartbeats ask one member after the other, ever more slowly. If no more than half of
 // all are left, those that have not answered are no members any more until one of them is heard of. If more have answered, it is for the
-// heartbeats to say what is wrong with the others, and they are but [Members.Absent]. It reports whether that is
-// something new.
+// heartbeats to say what is wrong with the others, and they are but [Members.Absent]. It reports whether that is something new.
 func (m *Members) CallRoll() (news bool) {
 	var peers []Peer
 	for _, p := range m.Peers() {
@@ -107,8 +106,8 @@ func (r *roll) begin(peers []Peer) {
 // note brings open up to date. The caller holds r.mu.
 func (r *roll) note() { r.open.Store(len(r.asked)+len(r.absent) > 0) }
 
-// end ends a roll call, and reports whether that has changed anything. Those that have not answered count as
-// gone if no more than half of all are left.
+// end ends a roll call, and reports whether that has changed anything. Those that have not answered count as gone if no more than half
+// of all are left.
 func (r *roll) end() (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,6 +8,8 @@
 // An interface is eligible if it is up, has a carrier, speaks Ethernet with ARP, is not a member of a bond, bridge or
 // VRF, and its name is not excluded. It needs no address: bonds, bridges and VLAN interfaces often have none.
 //
+// [Neighbours] tells which hosts the kernel knows on a link.
+//
 // [Snapshot.Carriers] decides which of the eligible interfaces carry one address.
 // [Snapshot.Abilities] is what other nodes must know to come to the same result: some hundred bytes at most, for the
 // gossip. Names and subnets are all in it as a rule, whether a pool names them or not, so that nodes which don't know the

@@ -109,8 +109,8 @@ type Speaker struct {
 	draining  bool
 	lonely    bool // no peer is a member, though some are ready
 	blocked   blockage
-	unclaimed map[netip.Addr]bool // answered for without a claim since this node met its peers last
-	side      side
+	unclaimed map[netip.Addr]bool     // answered for without a claim since this node met its peers last
+	side      side                    // how, as the log has told
 	strange   time.Time               // until then, who has an address may be a speaker that is no member: see strangers
 	announced map[announced]time.Time // since when
 	peers     []membership.Peer       // that lived when this speaker looked last

@@ -45,5 +45,6 @@
 // A machine that freezes sees its clock jump when it goes on, as most virtual machines do. Frames don't queue: a LAN that is
 // overloaded is not modelled but as loss and delay. The LAN falls apart into parts within which all reach each other. Hosts don't
 // have caches: that a host asks the former holder until it hears the new one's announcement is for the tests on real links. A node
-// has one interface. Speakers that can't talk to each other though the LAN carries ARP are left to the tests on a real cluster.
+// has one interface, and always hears hosts that are no speakers. Speakers that can't talk to each other though the LAN carries ARP
+// are left to the tests on a real cluster.
 package main
